@@ -1,0 +1,77 @@
+//! The endpoint of one attempt, counted as in flight until it is dropped.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::Endpoint;
+use crate::policy::{
+    Outcome,
+    circuit_breaker::{Permit, Transition},
+};
+
+/// Dropped without an outcome, the attempt counts as cancelled.
+#[must_use = "the attempt ends when this is dropped"]
+#[derive(Debug)]
+pub struct Picked {
+    endpoint: Arc<Endpoint>,
+    /// `None` when the endpoint is used although its circuit is open, and when the outcome was recorded.
+    permit: Option<Permit>,
+    started: Instant,
+    latency: Option<Duration>,
+    recorded: bool,
+}
+
+impl Picked {
+    pub(super) fn new(endpoint: Arc<Endpoint>, permit: Option<Permit>, started: Instant) -> Self {
+        endpoint.load.begin();
+        Self { endpoint, permit, started, latency: None, recorded: false }
+    }
+
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The endpoint's transition to half-open, when this pick made it; for the log.
+    pub fn transition(&self) -> Option<Transition> {
+        self.permit.as_ref().and_then(Permit::transition)
+    }
+
+    /// The response's head arrived: from here on the time that passes is the caller's and the body's, not latency.
+    pub fn head_arrived(&mut self, now: Instant) {
+        self.latency.get_or_insert(now.saturating_duration_since(self.started));
+    }
+
+    /// Counts the outcome; once. The attempt stays in flight until it is dropped, for as long as its body streams.
+    /// `jitter` is random, from 0 to 1. Returns the endpoint's transition that the outcome caused.
+    pub fn record(&mut self, outcome: Outcome, now: Instant, jitter: f64) -> Option<Transition> {
+        if std::mem::replace(&mut self.recorded, true) {
+            return None;
+        }
+        let latency = self.latency.unwrap_or_else(|| now.saturating_duration_since(self.started));
+        match outcome {
+            Outcome::Success => self.endpoint.load.observe(latency, now),
+            Outcome::Failure(_) => self.endpoint.load.observe_failure(latency, now),
+            Outcome::Cancelled => self.endpoint.load.observe_at_least(latency, now),
+        }
+        let permit = self.permit.take()?;
+        self.endpoint.breaker.finish(permit, outcome, now, jitter)
+    }
+
+    /// As [`record`](Self::record), and the attempt is over.
+    pub fn finish(mut self, outcome: Outcome, now: Instant, jitter: f64) -> Option<Transition> {
+        self.record(outcome, now, jitter)
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        if !self.recorded {
+            let now = self.started + self.latency.unwrap_or_else(|| self.started.elapsed());
+            // Cancelled: no transition can follow, so that nothing is lost with the result.
+            let _ = self.record(Outcome::Cancelled, now, 0.0);
+        }
+        self.endpoint.load.end();
+    }
+}

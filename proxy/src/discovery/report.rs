@@ -1,0 +1,150 @@
+//! What the sidecar reports: that it is there, whether its application answers, its circuits, its SVID's end.
+//!
+//! Every report is complete and replaces the one before, so that nothing has to be replayed after an interruption.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use weft_certs::Identity;
+use weft_proxy_api::proto::workload::v1::{
+    Circuit, Registration, ReportAck, WorkloadReport, circuit, workloads_client::WorkloadsClient,
+};
+
+use super::{Backoff, channel};
+use crate::{
+    mesh::{Backend, Store},
+    policy::{CircuitBreaker, circuit_breaker::State},
+};
+
+/// How soon a change of a circuit is reported.
+const LOOK: Duration = Duration::from_millis(200);
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+pub struct Reporter {
+    pub channel: Channel,
+    pub workload: String,
+    /// `None`: the workload serves nothing.
+    pub registration: Option<Registration>,
+    pub serving: watch::Receiver<bool>,
+    /// Becomes true when the workload leaves.
+    pub leaving: watch::Receiver<bool>,
+    /// Set to true when the control plane has taken the endpoint out.
+    pub left: watch::Sender<bool>,
+    pub identity: Arc<Identity>,
+    pub store: Arc<Store>,
+}
+
+impl Reporter {
+    /// Reports for as long as it is polled.
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let ended = self.session(&mut backoff).await;
+            tracing::debug!("the report stream ended: {ended}");
+            backoff.wait().await;
+        }
+    }
+
+    async fn session(&mut self, backoff: &mut Backoff) -> String {
+        let (reports, outgoing) = mpsc::channel(8);
+        let mut sent = self.report(1);
+        let _ = reports.try_send(sent.clone());
+        let mut client = WorkloadsClient::new(self.channel.clone());
+        let mut acks = match client.report(ReceiverStream::new(outgoing)).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return channel::reason(&status),
+        };
+        let mut last_sent = Instant::now();
+        loop {
+            tokio::select! {
+                ack = acks.message() => match ack {
+                    Ok(Some(ack)) => {
+                        backoff.reset();
+                        self.take(&ack, &sent);
+                    }
+                    Ok(None) => return "the control plane closed it".to_owned(),
+                    Err(status) => return channel::reason(&status),
+                },
+                Ok(()) = self.serving.changed() => {}
+                Ok(()) = self.leaving.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let next = self.report(sent.sequence + 1);
+            if differs(&next, &sent) || last_sent.elapsed() >= HEARTBEAT {
+                if reports.send(next.clone()).await.is_err() {
+                    return "the connection was lost".to_owned();
+                }
+                (sent, last_sent) = (next, Instant::now());
+            }
+        }
+    }
+
+    fn take(&self, ack: &ReportAck, sent: &WorkloadReport) {
+        if !ack.refused.is_empty() {
+            tracing::error!("the control plane refused the registration: {}", ack.refused);
+        }
+        if sent.leaving && ack.sequence == sent.sequence {
+            self.left.send_replace(true);
+        }
+    }
+
+    fn report(&self, sequence: u64) -> WorkloadReport {
+        let end = self.identity.not_after().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        WorkloadReport {
+            sequence,
+            workload: self.workload.clone(),
+            registration: self.registration.clone(),
+            serving: *self.serving.borrow() && !*self.leaving.borrow(),
+            leaving: *self.leaving.borrow(),
+            circuits: self.store.backends().iter().flat_map(|backend| circuits(backend)).collect(),
+            svid_not_after: i64::try_from(end.as_secs()).unwrap_or(i64::MAX),
+            version: crate::VERSION.to_owned(),
+        }
+    }
+}
+
+/// The circuits of a backend that have ever opened: its own and those of its endpoints.
+fn circuits(backend: &Backend) -> Vec<Circuit> {
+    let own = describe(&backend.label, "", &backend.breaker);
+    let endpoints = backend.balancer.endpoints();
+    let of_endpoints = endpoints.iter().filter_map(|e| describe(&backend.label, &e.id, &e.breaker));
+    own.into_iter().chain(of_endpoints).collect()
+}
+
+fn describe(backend: &str, endpoint: &str, breaker: &CircuitBreaker) -> Option<Circuit> {
+    let now = Instant::now();
+    let status = breaker.status(now);
+    let since = status.since?;
+    let since = SystemTime::now().checked_sub(now.saturating_duration_since(since))?;
+    let state = match status.state {
+        State::Closed => circuit::State::Closed,
+        State::Open { .. } => circuit::State::Open,
+        State::HalfOpen => circuit::State::HalfOpen,
+    };
+    Some(Circuit {
+        backend: backend.to_owned(),
+        endpoint: endpoint.to_owned(),
+        state: state.into(),
+        cause: status.cause,
+        since_ms: i64::try_from(since.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis()).ok()?,
+        times_opened: status.times_opened,
+    })
+}
+
+/// Whether `next` says anything that `sent` did not. Times are left out: they are measured anew for each report.
+fn differs(next: &WorkloadReport, sent: &WorkloadReport) -> bool {
+    let facts = |report: &WorkloadReport| {
+        let circuits: Vec<_> = report
+            .circuits
+            .iter()
+            .map(|c| (c.backend.clone(), c.endpoint.clone(), c.state, c.times_opened))
+            .collect();
+        (report.serving, report.leaving, report.svid_not_after, circuits)
+    };
+    facts(next) != facts(sent)
+}

@@ -1,0 +1,125 @@
+//! Connections to endpoints: TCP, mutual TLS where the endpoint has an identity, HTTP/1.1 or HTTP/2 on top.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+use weft_certs::{Identity, Refusal, SpiffeId};
+
+use super::{body::Body, server::MAX_HEAD};
+use crate::{
+    error::{Kind, ProxyError},
+    net::Hop,
+    telemetry::{Metrics, metrics::Direction},
+    tls::connector::Connector,
+};
+
+/// What is connected to: an address, and who must answer there.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    pub address: SocketAddr,
+    /// `None`: plaintext, as to the local application or to an endpoint outside the mesh.
+    pub identity: Option<SpiffeId>,
+}
+
+pub struct Client {
+    tls: Connector,
+    metrics: Arc<Metrics>,
+}
+
+const H2_STREAM_WINDOW: u32 = 256 << 10;
+const H2_CONNECTION_WINDOW: u32 = 1 << 20;
+const H2_KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+impl Client {
+    pub fn new(identity: &Arc<Identity>, metrics: Arc<Metrics>) -> Self {
+        Self { tls: Connector::new(identity), metrics }
+    }
+
+    /// An HTTP/1.1 connection, made within `limit`, TLS included.
+    pub async fn http1(&self, target: &Target, limit: Duration) -> Result<http1::SendRequest<Body>, ProxyError> {
+        within(target, limit, async {
+            let io = self.open(target, Hop::Http1).await?;
+            let (sender, connection) =
+                http1::Builder::new().max_buf_size(MAX_HEAD).handshake(io).await.map_err(|e| no_http(target, &e))?;
+            // A broken connection shows at the request that meets it.
+            tokio::spawn(async move { connection.with_upgrades().await.ok() });
+            Ok(sender)
+        })
+        .await
+    }
+
+    /// An HTTP/2 connection, made within `limit`, TLS included.
+    pub async fn http2(&self, target: &Target, limit: Duration) -> Result<http2::SendRequest<Body>, ProxyError> {
+        within(target, limit, async {
+            let io = self.open(target, Hop::Http2).await?;
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(H2_KEEP_ALIVE)
+                .initial_stream_window_size(H2_STREAM_WINDOW)
+                .initial_connection_window_size(H2_CONNECTION_WINDOW)
+                .max_header_list_size(MAX_HEAD as u32)
+                .handshake(io)
+                .await
+                .map_err(|e| no_http(target, &e))?;
+            tokio::spawn(async move { connection.await.ok() });
+            Ok(sender)
+        })
+        .await
+    }
+
+    async fn open(&self, target: &Target, hop: Hop) -> Result<Io, ProxyError> {
+        let tcp = TcpStream::connect(target.address).await.map_err(|e| not_connected(target, &e))?;
+        // Small writes go out at once; failing to say so costs latency, not correctness.
+        let _ = tcp.set_nodelay(true);
+        Ok(TokioIo::new(match &target.identity {
+            None => Either::Left(tcp),
+            Some(expected) => {
+                let tls = self.tls.connect(tcp, expected, hop).await;
+                Either::Right(tls.map_err(|refusal| self.not_trusted(target, &refusal))?)
+            }
+        }))
+    }
+
+    /// Mutual TLS failed, on one side or the other: counted, and said in one line.
+    pub fn not_trusted(&self, target: &Target, refusal: &Refusal) -> ProxyError {
+        self.metrics.handshake_refused(Direction::Outbound, refusal.label());
+        let details = format!("mutual TLS with {} failed: {refusal}", target.address);
+        tracing::warn!(endpoint = %target.address, reason = refusal.label(), "{details}");
+        let kind = match refusal {
+            // The connection ended or was not TLS at all: nothing is known about the peer's identity.
+            Refusal::Other(_) => Kind::ConnectFailed,
+            _ => Kind::PeerNotTrusted,
+        };
+        ProxyError::new(kind, details)
+    }
+}
+
+type Io = TokioIo<Either<TcpStream, TlsStream<TcpStream>>>;
+
+async fn within<T>(
+    target: &Target,
+    limit: Duration,
+    connect: impl Future<Output = Result<T, ProxyError>>,
+) -> Result<T, ProxyError> {
+    timeout(limit, connect).await.unwrap_or_else(|_| {
+        let details = format_args!("no connection to {} within {limit:?}", target.address);
+        Err(ProxyError::new(Kind::ConnectTimeout, details))
+    })
+}
+
+fn no_http(target: &Target, error: &hyper::Error) -> ProxyError {
+    ProxyError::new(Kind::ConnectFailed, format_args!("no HTTP with {}: {error}", target.address))
+}
+
+fn not_connected(target: &Target, error: &std::io::Error) -> ProxyError {
+    let kind = match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => Kind::ConnectRefused,
+        std::io::ErrorKind::TimedOut => Kind::ConnectTimeout,
+        _ => Kind::ConnectFailed,
+    };
+    ProxyError::new(kind, format_args!("cannot connect to {}: {error}", target.address))
+}

@@ -1,0 +1,146 @@
+//! The header fields that a proxy adds, removes and rewrites (RFC 9110 §7.6, RFC 7239, Gateway API filters).
+//!
+//! Called by the outbound and the inbound path on each request and response. A message that has nothing to be removed
+//! costs one look over its field names. URIs are rewritten in `rewrite`, what an inbound proxy says about the caller
+//! is in `forwarded`.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONNECTION, TE},
+};
+use weft_proxy_api::route::HeaderModifier;
+
+pub use forwarded::{CLIENT_ID, Peer, inbound_forwarded, set_client_id, strip_asserted};
+pub use rewrite::{InvalidRewrite, redirect_location, rewrite};
+
+mod forwarded;
+mod rewrite;
+
+/// The SPIFFE ID of who answered, as the outbound side verified it; the calling application can rely on it.
+pub const SERVER_ID: HeaderName = HeaderName::from_static("weft-server-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// An id from outside goes into logs and headers; a longer one is replaced.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Removes what is meant for one connection only: `Connection` and the fields that it lists, `Keep-Alive`,
+/// `Proxy-Connection`, `Transfer-Encoding`, `Upgrade`, and `TE` except for `trailers`, which this proxy does support.
+/// `Proxy-Authorization` and `Proxy-Authenticate` go too: this is the proxy that they would speak to (RFC 9110 §11.7).
+/// `Trailer` stays, since trailers are passed on. To pass on an upgrade, see
+/// `http::upgrade`: it is read before and asked for again after.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
+    let trailers = accepts_trailers(headers);
+    for name in listed_in_connection(headers) {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(&name.as_str())
+}
+
+/// The names that `Connection` lists, without those that are removed anyway. Fields that frame, address or vouch for
+/// the message are for all recipients and cannot be listed: otherwise a caller could make a proxy drop what another
+/// proxy said about it.
+fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let tokens = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    tokens
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.eq_ignore_ascii_case(b"close"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| !is_hop_by_hop(name) && !is_for_all_recipients(name))
+        .collect()
+}
+
+fn is_for_all_recipients(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "host" | "content-length" | "cache-control" | "forwarded" | "traceparent" | "x-request-id")
+        || name.starts_with("x-forwarded-")
+        || forwarded::is_asserted(name)
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    has_token(headers, TE, b"trailers")
+}
+
+/// Whether a field that is a list of tokens has this one, in any case. Parameters (`;q=`) are not part of the token.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &[u8]) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|item| item.split(|byte| *byte == b';').next())
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+/// HTTP/1.1 wants `TE` listed in `Connection` (RFC 9110 §10.1.4), HTTP/2 wants no `Connection` at all: call this when
+/// the request goes out over HTTP/1.1.
+pub fn announce_te(headers: &mut HeaderMap) {
+    if headers.contains_key(TE) && !has_token(headers, CONNECTION, b"te") {
+        headers.append(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// A header modifier of Gateway API: set, then add, then remove.
+pub fn apply(modifier: &HeaderModifier, headers: &mut HeaderMap) {
+    for (name, value) in &modifier.set {
+        headers.insert(name, value.clone());
+    }
+    for (name, value) in &modifier.add {
+        headers.append(name, value.clone());
+    }
+    for name in &modifier.remove {
+        headers.remove(name);
+    }
+}
+
+/// The request's id, which it is given if it has none that can be used: a random UUID.
+pub fn request_id(headers: &mut HeaderMap) -> HeaderValue {
+    let usable = |id: &HeaderValue| {
+        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    if let Some(id) = headers.get(REQUEST_ID).filter(|id| usable(id)) {
+        return id.clone();
+    }
+    let id = uuid(rand::random());
+    headers.insert(REQUEST_ID, id.clone());
+    id
+}
+
+/// `random` as a UUID of version 4.
+fn uuid(random: u128) -> HeaderValue {
+    const VERSION: u128 = 0x4 << 76;
+    const VARIANT: u128 = 0x2 << 62;
+    let bits = (random & !(0xf << 76) & !(0x3 << 62)) | VERSION | VARIANT;
+    let mut text = [0_u8; 36];
+    let mut nibbles = (0..32).rev().map(|place| (bits >> (4 * place)) as u8 & 0xf);
+    for (place, byte) in text.iter_mut().enumerate() {
+        *byte = match place {
+            8 | 13 | 18 | 23 => b'-',
+            _ => nibbles.next().map_or(b'0', |nibble| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }),
+        };
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! Listeners: one socket for each worker on the same address, so that the kernel spreads the connections and no
+//! worker hands one to another.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpStream;
+
+const BACKLOG: i32 = 1024;
+
+/// Sockets that share one address.
+#[derive(Debug)]
+pub struct Listeners {
+    pub address: SocketAddr,
+    pub sockets: Vec<TcpListener>,
+}
+
+/// Binds `count` sockets to `address`; with port 0 all of them to the one free port that the first got. `flag` is
+/// named in the error, so that the reader knows what to change.
+pub fn bind(address: SocketAddr, count: usize, flag: &str) -> anyhow::Result<Listeners> {
+    let fail = |e: io::Error| {
+        let hint = match e.kind() {
+            io::ErrorKind::AddrInUse => ": another process has it; choose another port, or 0 for a free one",
+            io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege",
+            _ => "",
+        };
+        anyhow::anyhow!("cannot listen on {address} ({flag}): {e}{hint}")
+    };
+    // The first socket does not share, so that an address that another process has is refused, not shared with it.
+    let probe = socket(address, false).map_err(fail)?;
+    let bound = probe.local_addr().map_err(fail)?;
+    drop(probe);
+    let sockets = (0..count.max(1)).map(|_| socket(bound, true)).collect::<io::Result<_>>().map_err(fail)?;
+    Ok(Listeners { address: bound, sockets })
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The next connection. Errors of a single connection, and running out of descriptors, never end the listener.
+pub async fn accept(listener: &tokio::net::TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Small writes go out at once; failing to say so costs latency, not correctness.
+                let _ = stream.set_nodelay(true);
+                return (stream, peer);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_sockets_share_a_free_port_and_a_taken_one_is_refused_by_flag() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let listeners = bind(any, 3, "--inbound-listen").unwrap();
+        assert_eq!(listeners.sockets.len(), 3);
+        for socket in &listeners.sockets {
+            assert_eq!(socket.local_addr().unwrap(), listeners.address);
+        }
+        let error = bind(listeners.address, 1, "--outbound-listen").unwrap_err().to_string();
+        assert!(error.contains("--outbound-listen") && error.contains("another process has it"), "{error}");
+    }
+}

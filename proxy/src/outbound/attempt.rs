@@ -1,0 +1,271 @@
+//! Attempts: one endpoint after the other, until one takes the request.
+//!
+//! Another endpoint is tried only when the request was provably not processed, because not a byte of it was sent. How
+//! an attempt ended is told to the endpoint and, once for the whole request, to the backend.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header, request::Parts};
+use hyper::body::Incoming;
+use weft_proxy_api::policy::Timeouts;
+
+use super::Outbound;
+use crate::{
+    balance::{Endpoint, Picked},
+    error::{Kind, ProxyError},
+    http::{
+        body::{Body, End, Hold},
+        headers,
+        pool::{Lease, Unanswered},
+        upgrade,
+    },
+    mesh::Backend,
+    net::Hop,
+    policy::{Cause, Outcome, circuit_breaker::Guard, outcome::{GrpcStatus, classify}},
+    telemetry::{Exchange, exchange::is_grpc},
+};
+
+const MAX_ATTEMPTS: usize = 3;
+
+/// When the response's head must be there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    at: Option<Instant>,
+    /// The limit of the route, for the message.
+    request: Option<Duration>,
+    attempt: Option<Duration>,
+}
+
+impl Deadline {
+    pub fn start(timeouts: &Timeouts) -> Self {
+        Self {
+            at: timeouts.request.map(|limit| Instant::now() + limit),
+            request: timeouts.request,
+            attempt: timeouts.backend_request,
+        }
+    }
+
+    /// Runs one attempt within what is left, and within the limit of a single attempt.
+    async fn bound<T>(self, backend: &Backend, attempt: impl Future<Output = T>) -> Result<T, ProxyError> {
+        let left = self.at.map(|at| at.saturating_duration_since(Instant::now()));
+        let Some(limit) = [left, self.attempt].into_iter().flatten().min() else { return Ok(attempt.await) };
+        tokio::time::timeout(limit, attempt).await.map_err(|_| {
+            let (level, limit) = match (self.attempt, self.request) {
+                (Some(attempt), _) if attempt <= limit => ("attempt", attempt),
+                (_, request) => ("request", request.unwrap_or(limit)),
+            };
+            let label = &backend.label;
+            tracing::info!(backend = %label, level, ?limit, "timeout");
+            ProxyError::new(
+                Kind::ResponseTimeout,
+                format_args!("{label} did not answer within {limit:?} (the {level} timeout)"),
+            )
+        })
+    }
+}
+
+/// The request as the next hop gets it.
+pub(super) fn prepare(
+    mut parts: Parts,
+    body: Incoming,
+    hop: Hop,
+    switch: Option<&HeaderValue>,
+) -> Result<Request<Body>, ProxyError> {
+    let invalid = |e: http::Error| ProxyError::new(Kind::BadRequest, format_args!("the request's target is not valid: {e}"));
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    match hop {
+        Hop::Http1 => {
+            parts.version = Version::HTTP_11;
+            parts.uri = Uri::try_from(path).map_err(|e| invalid(e.into()))?;
+            headers::announce_te(&mut parts.headers);
+            if let Some(protocol) = switch {
+                upgrade::set(&mut parts.headers, protocol.clone());
+            }
+        }
+        Hop::Http2 => {
+            let host = parts.headers.remove(header::HOST);
+            let authority = host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+            parts.version = Version::HTTP_2;
+            parts.uri = Uri::builder()
+                .scheme("http")
+                .authority(authority)
+                .path_and_query(path)
+                .build()
+                .map_err(invalid)?;
+        }
+    }
+    Ok(Request::from_parts(parts, Body::stream(body)))
+}
+
+/// What stays the same for all attempts of one request.
+pub(super) struct Call<'a> {
+    pub cx: &'a Outbound,
+    pub backend: &'a Arc<Backend>,
+    pub hop: Hop,
+    pub deadline: Deadline,
+}
+
+/// An attempt that brought no response.
+struct Failed {
+    error: ProxyError,
+    endpoint: Arc<Endpoint>,
+    /// The request, when not a byte of it was sent.
+    unsent: Option<Box<Request<Body>>>,
+}
+
+impl Call<'_> {
+    /// Sends the request and waits for the response's head. `guard` is the backend's leave; it and the endpoint's place
+    /// live on in the response's body.
+    pub async fn send(
+        &self,
+        guard: Guard,
+        mut request: Request<Body>,
+        exchange: &mut Exchange,
+    ) -> Result<(Response<Body>, Arc<Endpoint>), ProxyError> {
+        let mut tried = 0;
+        let mut avoid: Option<Arc<Endpoint>> = None;
+        loop {
+            let picked = self.pick(avoid.as_deref(), exchange)?;
+            tried += 1;
+            match self.attempt(picked, request).await {
+                Ok((picked, response, lease)) => {
+                    let endpoint = picked.endpoint().clone();
+                    return Ok((self.accept(guard, picked, response, lease), endpoint));
+                }
+                Err(Failed { error, endpoint, unsent: Some(unsent) }) if self.another_may_take_it(&error, tried) => {
+                    tracing::debug!(backend = %self.backend.label, %error, "another endpoint is tried");
+                    request = *unsent;
+                    avoid = Some(endpoint);
+                }
+                Err(Failed { error, .. }) => {
+                    self.backend.finish(guard, outcome(&error), Instant::now());
+                    return Err(ProxyError { details: format!("{}: {}", self.backend.label, error.details), ..error });
+                }
+            }
+        }
+    }
+
+    fn pick(&self, avoid: Option<&Endpoint>, exchange: &mut Exchange) -> Result<Picked, ProxyError> {
+        let picked = self
+            .backend
+            .balancer
+            .pick(Instant::now(), &mut rand::rng(), avoid)
+            .map_err(|e| ProxyError::new(Kind::NoEndpoints, format_args!("{}: {e}", self.backend.label)))?;
+        let endpoint = picked.endpoint();
+        self.backend.report(Some(&endpoint.id), picked.transition());
+        exchange.note(|record| {
+            record.endpoint = Some(endpoint.target.address.to_string());
+            record.peer = endpoint.target.identity.as_ref().map(ToString::to_string);
+        });
+        Ok(picked)
+    }
+
+    async fn attempt(
+        &self,
+        mut picked: Picked,
+        request: Request<Body>,
+    ) -> Result<(Picked, Response<Incoming>, Lease), Failed> {
+        let endpoint = picked.endpoint().clone();
+        let sending = self.cx.pool.send(&endpoint.target, self.hop, self.backend.settings.connect_timeout, request);
+        let Unanswered { error, request: unsent } = match self.deadline.bound(self.backend, sending).await {
+            Ok(Ok((response, lease))) => {
+                picked.head_arrived(Instant::now());
+                return Ok((picked, response, lease));
+            }
+            Ok(Err(unanswered)) => unanswered,
+            Err(error) => Unanswered { error, request: None },
+        };
+        let transition = picked.finish(outcome(&error), Instant::now(), rand::random());
+        self.backend.report(Some(&endpoint.id), transition);
+        Err(Failed { error, endpoint, unsent })
+    }
+
+    fn another_may_take_it(&self, error: &ProxyError, tried: usize) -> bool {
+        error.kind.meaning().not_processed && tried < MAX_ATTEMPTS && self.backend.balancer.endpoints().len() > 1
+    }
+
+    /// The response's head is there. A gRPC call is judged by its trailers, everything else by its status; the
+    /// endpoint's place is held until the body ends.
+    fn accept(&self, guard: Guard, picked: Picked, response: Response<Incoming>, lease: Lease) -> Response<Body> {
+        let (parts, body) = response.into_parts();
+        let grpc_status = GrpcStatus::of(&parts.headers);
+        let judged_by_trailers = is_grpc(&parts.headers) && grpc_status.is_none();
+        let backend = self.backend.clone();
+        let mut hold = Answering { backend, guard: Some(guard), picked: Some(picked), lease: Some(lease) };
+        if !judged_by_trailers {
+            hold.judge(classify(parts.status, grpc_status));
+        }
+        Response::from_parts(parts, Body::stream(body).holding(Box::new(hold)))
+    }
+}
+
+/// Held by a response's body: what is over when the body is.
+struct Answering {
+    backend: Arc<Backend>,
+    /// `None` when the answer has been judged.
+    guard: Option<Guard>,
+    picked: Option<Picked>,
+    lease: Option<Lease>,
+}
+
+impl Answering {
+    fn judge(&mut self, outcome: Outcome) {
+        let now = Instant::now();
+        if let Some(picked) = &mut self.picked {
+            let transition = picked.record(outcome, now, rand::random());
+            let endpoint = picked.endpoint().id.as_str();
+            self.backend.report(Some(endpoint), transition);
+        }
+        if let Some(guard) = self.guard.take() {
+            self.backend.finish(guard, outcome, now);
+        }
+    }
+
+    fn judge_trailers(&mut self, trailers: Option<&HeaderMap>) {
+        if self.guard.is_some() {
+            // A gRPC response that ends without a status is broken (gRPC over HTTP/2, "Responses").
+            let status = trailers.and_then(GrpcStatus::of).unwrap_or(GrpcStatus::UNKNOWN);
+            self.judge(classify(http::StatusCode::OK, Some(status)));
+        }
+    }
+}
+
+impl Hold for Answering {
+    fn ended(mut self: Box<Self>, end: End<'_>) {
+        match end {
+            End::Complete { trailers } => {
+                self.judge_trailers(trailers);
+                if let Some(lease) = self.lease.take() {
+                    lease.give_back();
+                }
+            }
+            End::Failed => self.judge(Outcome::Failure(Cause::Reset)),
+            End::Dropped => self.judge(Outcome::Cancelled),
+        }
+    }
+}
+
+/// How a failed attempt counts.
+fn outcome(error: &ProxyError) -> Outcome {
+    match error.kind {
+        Kind::ConnectRefused => Outcome::Failure(Cause::ConnectRefused),
+        Kind::ConnectTimeout => Outcome::Failure(Cause::ConnectTimeout),
+        Kind::ConnectFailed => Outcome::Failure(Cause::ConnectFailed),
+        Kind::PeerNotTrusted => Outcome::Failure(Cause::Tls),
+        Kind::Reset | Kind::UpgradeFailed => Outcome::Failure(Cause::Reset),
+        Kind::ResponseTimeout => Outcome::Failure(Cause::Timeout),
+        // The caller's own doing, or nothing was sent.
+        Kind::BadRequest
+        | Kind::NoAuthority
+        | Kind::UnknownService
+        | Kind::NoConfiguration
+        | Kind::NoRoute
+        | Kind::UnresolvedBackend
+        | Kind::NoEndpoints
+        | Kind::CircuitOpen
+        | Kind::Unsupported => Outcome::Cancelled,
+    }
+}

@@ -1,0 +1,91 @@
+//! One request and its answer, as metrics and the access log see them.
+//!
+//! With the access log off an exchange is a start time and a few handles: nothing is formatted or allocated.
+
+use std::time::Instant;
+
+use http::{HeaderMap, StatusCode, Version, header, request::Parts};
+
+use super::{
+    AccessLog, Metrics,
+    access_log::{Record, now},
+    metrics::{Direction, RequestMetrics},
+};
+use crate::error::ProxyError;
+
+pub struct Exchange {
+    direction: Direction,
+    started: Instant,
+    /// A gRPC call is answered with a gRPC status.
+    pub is_grpc: bool,
+    /// Whose metrics count the answer.
+    requests: Option<RequestMetrics>,
+    /// Present only while the access log is on.
+    record: Option<Box<Record>>,
+}
+
+impl Exchange {
+    pub fn begin(direction: Direction, parts: &Parts, access_log: &AccessLog) -> Self {
+        let record = access_log.enabled().then(|| Box::new(record(direction, parts)));
+        Self { direction, started: Instant::now(), is_grpc: is_grpc(&parts.headers), requests: None, record }
+    }
+
+    /// Who answers, or is to answer.
+    pub fn answered_by(&mut self, backend: &str, requests: &RequestMetrics) {
+        self.requests = Some(requests.clone());
+        self.note(|record| record.backend = Some(backend.to_owned()));
+    }
+
+    /// Adds to the access log's record, where there is one.
+    pub fn note(&mut self, add: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            add(record);
+        }
+    }
+
+    pub fn failed(&mut self, error: &ProxyError, metrics: &Metrics) {
+        metrics.failure(self.direction, error);
+        self.note(|record| record.error = Some(format!("{}: {error}", error.kind.meaning().label)));
+    }
+
+    /// The head of the answer is there.
+    pub fn finish(self, status: StatusCode, access_log: &AccessLog) {
+        let duration = self.started.elapsed();
+        if let Some(requests) = self.requests {
+            requests.record(status, duration);
+        }
+        if let Some(mut record) = self.record {
+            record.status = status.as_u16();
+            record.duration_ms = duration.as_secs_f64() * 1000.0;
+            access_log.write(*record);
+        }
+    }
+}
+
+/// Whether the request is a gRPC call.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn record(direction: Direction, parts: &Parts) -> Record {
+    let text = |name| {
+        let value = parts.headers.get(name).map(|value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()));
+        value.map(String::from).unwrap_or_default()
+    };
+    let authority = parts.uri.authority().map_or_else(|| text(header::HOST.as_str()), ToString::to_string);
+    Record {
+        time: now(),
+        direction: direction.as_str(),
+        method: parts.method.to_string(),
+        authority,
+        path: parts.uri.path().to_owned(),
+        protocol: if parts.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" },
+        status: 0,
+        duration_ms: 0.0,
+        request_id: text("x-request-id"),
+        backend: None,
+        endpoint: None,
+        peer: None,
+        error: None,
+    }
+}
