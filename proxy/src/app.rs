@@ -12,7 +12,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context;
@@ -195,6 +195,7 @@ impl Process {
             left: self.lifecycle.left.clone(),
             identity: self.identity.clone(),
             store: self.store.clone(),
+            started: SystemTime::now(),
         };
         tokio::spawn(discovery.run());
         tokio::spawn(reporter.run());

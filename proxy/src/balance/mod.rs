@@ -5,9 +5,9 @@
 //! sends other endpoints or other policies. Connections are not its concern.
 //!
 //! - **Peak EWMA** and **least request** take the better of two random endpoints (P2C).
-//! - **Ejection**: at most `max_ejected_percent` of the endpoints, rounded down, and never all of them. When more circuits
-//!   are open than that, those with the least wait left are used all the same: under a failure of the most, spreading
-//!   the load over every endpoint is kinder than pressing all of it on the few that are left.
+//! - **Ejection**: at most `max_ejected_percent` of the endpoints, rounded down, and never all of them. When more
+//!   circuits are open than that, those with the least wait left are used all the same, and their circuits do not learn
+//!   from it: when most endpoints fail, pressing the whole load on the few that are left would make them fail too.
 //! - **Probes**: an endpoint whose circuit is half-open gets the request that draws it as long as a probe is free, and
 //!   else none. A request that failed on another endpoint before (`avoid`) is not used as a probe unless it must be.
 
@@ -22,8 +22,8 @@ use rand::Rng;
 use weft_proxy_api::policy::{CircuitBreaker as BreakerConfig, LoadBalancer};
 
 pub use endpoint::Endpoint;
-pub use picked::Picked;
 use pick::Pick;
+pub use picked::Picked;
 use set::Set;
 
 mod endpoint;

@@ -89,12 +89,7 @@ impl<'a> Pick<'a> {
         choice
     }
 
-    fn one_of(
-        &self,
-        candidates: &[Candidate<'a>],
-        drawn: &Arc<Endpoint>,
-        rng: &mut impl Rng,
-    ) -> Option<Candidate<'a>> {
+    fn one_of(&self, candidates: &[Candidate<'a>], drawn: &Arc<Endpoint>, rng: &mut impl Rng) -> Option<Candidate<'a>> {
         if self.set.kind == LoadBalancer::RoundRobin {
             // The turns of who cannot be used are passed on evenly, not to the neighbour alone.
             let mut next = drawn;

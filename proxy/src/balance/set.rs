@@ -22,7 +22,12 @@ pub(super) struct Set {
 enum Weights {
     Equal,
     /// `ends[i]` is the sum of the weights up to and with endpoint `i`.
-    Unequal { ends: Box<[u64]>, total: u64, mean: f64, stride: u64 },
+    Unequal {
+        ends: Box<[u64]>,
+        total: u64,
+        mean: f64,
+        stride: u64,
+    },
 }
 
 impl Set {

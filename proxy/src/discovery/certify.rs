@@ -36,9 +36,9 @@ pub async fn obtain(config: &Config, state: Option<&StateDir>) -> anyhow::Result
         .map_err(|e| anyhow::anyhow!("cannot read the trust anchor {}: {e}", config.trust_anchor.display()))?;
     let given = TrustBundle::from_pem(&anchors)
         .map_err(|e| anyhow::anyhow!("the trust anchor {}: {e}", config.trust_anchor.display()))?;
-    if let Some((svid, bundle)) = state.and_then(|state| state.identity(SystemTime::now())) {
+    if let Some(svid) = state.and_then(|state| state.svid(SystemTime::now())) {
         tracing::info!(spiffe_id = %svid.id(), "identity restored from the state folder");
-        return Ok(Identity::new(svid, bundle.unwrap_or(given)));
+        return Ok(Identity::new(svid, given));
     }
     let Some(token) = config.read_join_token()? else {
         anyhow::bail!("no join token: give one with --join-token-file (`weft token create` makes one)");

@@ -37,6 +37,8 @@ pub struct Reporter {
     pub left: watch::Sender<bool>,
     pub identity: Arc<Identity>,
     pub store: Arc<Store>,
+    /// When this sidecar started.
+    pub started: SystemTime,
 }
 
 impl Reporter {
@@ -101,39 +103,40 @@ impl Reporter {
             registration: self.registration.clone(),
             serving: *self.serving.borrow() && !*self.leaving.borrow(),
             leaving: *self.leaving.borrow(),
-            circuits: self.store.backends().iter().flat_map(|backend| circuits(backend)).collect(),
+            circuits: self.store.backends().iter().flat_map(|backend| circuits(backend, self.started)).collect(),
             svid_not_after: i64::try_from(end.as_secs()).unwrap_or(i64::MAX),
             version: crate::VERSION.to_owned(),
         }
     }
 }
 
-/// The circuits of a backend that have ever opened: its own and those of its endpoints.
-fn circuits(backend: &Backend) -> Vec<Circuit> {
-    let own = describe(&backend.label, "", &backend.breaker);
+/// The circuit of a backend, and of those of its endpoints that have ever opened.
+fn circuits(backend: &Backend, started: SystemTime) -> Vec<Circuit> {
+    let own = describe(&backend.label, "", &backend.breaker, started);
     let endpoints = backend.balancer.endpoints();
-    let of_endpoints = endpoints.iter().filter_map(|e| describe(&backend.label, &e.id, &e.breaker));
-    own.into_iter().chain(of_endpoints).collect()
+    let opened = endpoints.iter().map(|e| describe(&backend.label, &e.id, &e.breaker, started));
+    std::iter::once(own).chain(opened.filter(|circuit| circuit.times_opened > 0)).collect()
 }
 
-fn describe(backend: &str, endpoint: &str, breaker: &CircuitBreaker) -> Option<Circuit> {
+/// A circuit that was never anything but closed has been so since `started`.
+fn describe(backend: &str, endpoint: &str, breaker: &CircuitBreaker, started: SystemTime) -> Circuit {
     let now = Instant::now();
     let status = breaker.status(now);
-    let since = status.since?;
-    let since = SystemTime::now().checked_sub(now.saturating_duration_since(since))?;
+    let ago = |since| SystemTime::now().checked_sub(now.saturating_duration_since(since));
+    let since = status.since.and_then(ago).unwrap_or(started).duration_since(SystemTime::UNIX_EPOCH);
     let state = match status.state {
         State::Closed => circuit::State::Closed,
         State::Open { .. } => circuit::State::Open,
         State::HalfOpen => circuit::State::HalfOpen,
     };
-    Some(Circuit {
+    Circuit {
         backend: backend.to_owned(),
         endpoint: endpoint.to_owned(),
         state: state.into(),
         cause: status.cause,
-        since_ms: i64::try_from(since.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis()).ok()?,
+        since_ms: i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX),
         times_opened: status.times_opened,
-    })
+    }
 }
 
 /// Whether `next` says anything that `sent` did not. Times are left out: they are measured anew for each report.

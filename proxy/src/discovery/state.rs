@@ -10,7 +10,7 @@ use std::{
 };
 
 use prost::Message;
-use weft_certs::{Svid, TrustBundle, file};
+use weft_certs::{Svid, file};
 use weft_proxy_api::proto::discovery::{DeltaDiscoveryResponse, Resource};
 
 pub struct StateDir {
@@ -18,7 +18,6 @@ pub struct StateDir {
 }
 
 const SVID: &str = "svid.pem";
-const BUNDLE: &str = "bundle.pem";
 const CONFIGURATION: &str = "configuration.bin";
 const WORKLOAD: &str = "workload-id";
 
@@ -30,28 +29,21 @@ impl StateDir {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// The SVID, if it is still valid, and the trust bundle that was last known.
-    pub fn identity(&self, now: SystemTime) -> Option<(Svid, Option<TrustBundle>)> {
+    /// The SVID, if it is still valid.
+    pub fn svid(&self, now: SystemTime) -> Option<Svid> {
         let svid = Svid::from_pem(&self.read_text(SVID)?).map_err(|e| self.unusable(SVID, &e)).ok()?;
         if !svid.is_valid_at(now) {
             tracing::info!("the SVID in the state folder has expired");
             return None;
         }
-        let bundle = self.read_text(BUNDLE).and_then(|text| {
-            TrustBundle::from_pem_for(svid.id().trust_domain(), &text).map_err(|e| self.unusable(BUNDLE, &e)).ok()
-        });
-        Some((svid, bundle))
+        Some(svid)
     }
 
     pub fn save_svid(&self, svid: &Svid) {
         self.write(SVID, svid.to_pem().as_bytes());
     }
 
-    pub fn save_bundle(&self, bundle: &TrustBundle) {
-        self.write(BUNDLE, bundle.to_pem().as_bytes());
-    }
-
-    /// The resources of the last good configuration.
+    /// The resources of the last good configuration, the trust bundle among them.
     pub fn configuration(&self) -> Vec<Resource> {
         let Some(bytes) = self.read(CONFIGURATION) else { return Vec::new() };
         match DeltaDiscoveryResponse::decode(bytes.as_slice()) {

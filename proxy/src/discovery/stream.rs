@@ -29,6 +29,8 @@ use crate::{mesh::Store, telemetry::Metrics};
 
 /// A name that is no service is given up when nobody asked for it for so long.
 const UNKNOWN_IDLE: Duration = Duration::from_secs(30);
+/// Changes that come in a burst are written to the state folder together.
+const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 /// google.rpc.Code
 const INVALID_ARGUMENT: i32 = 3;
 
@@ -48,6 +50,8 @@ pub struct Discovery {
 struct Held {
     subscribed: HashMap<Kind, BTreeSet<String>>,
     resources: HashMap<(Kind, String), xds::Resource>,
+    /// Whether `resources` has what the state folder has not.
+    unsaved: bool,
 }
 
 type Requests = mpsc::Sender<DeltaDiscoveryRequest>;
@@ -60,6 +64,7 @@ impl Discovery {
         loop {
             let ended = self.session(&mut held, &mut backoff).await;
             self.metrics.discovery_connected.set(0);
+            self.save(&mut held).await;
             tracing::warn!("the discovery stream ended, the last configuration serves on: {ended}");
             backoff.wait().await;
         }
@@ -92,7 +97,9 @@ impl Discovery {
             Ok(response) => response.into_inner(),
             Err(status) => return channel::reason(&status),
         };
-        let mut housekeeping = tokio::time::interval(UNKNOWN_IDLE / 3);
+        let mut forget = tokio::time::interval(UNKNOWN_IDLE / 3);
+        let mut save = tokio::time::interval(SAVE_INTERVAL);
+        save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let open = tokio::select! {
                 response = responses.message() => match response {
@@ -105,7 +112,11 @@ impl Discovery {
                     Err(status) => return channel::reason(&status),
                 },
                 Some(name) = self.asked.recv() => held.want(Kind::Destination, [name.to_string()], &requests).await,
-                _ = housekeeping.tick() => self.forget_unused(held, &requests).await,
+                _ = forget.tick() => self.forget_unused(held, &requests).await,
+                _ = save.tick(), if held.unsaved => {
+                    self.save(held).await;
+                    true
+                }
             };
             if !open {
                 return "the connection was lost".to_owned();
@@ -139,7 +150,7 @@ impl Discovery {
             ..Default::default()
         };
         let open = requests.send(answer).await.is_ok() && self.follow_endpoints(held, requests).await;
-        self.save(held);
+        held.unsaved = true;
         open
     }
 
@@ -161,10 +172,12 @@ impl Discovery {
         held.unwant(Kind::Destination, unused, requests).await
     }
 
-    fn save(&self, held: &Held) {
-        if let Some(state) = &self.state {
-            state.save_configuration(held.resources.values().cloned().collect());
-        }
+    /// Writes the configuration to the state folder, on a thread that may wait for the disk.
+    async fn save(&self, held: &mut Held) {
+        let Some(state) = self.state.clone().filter(|_| held.unsaved) else { return };
+        held.unsaved = false;
+        let resources = held.resources.values().cloned().collect();
+        let _ = tokio::task::spawn_blocking(move || state.save_configuration(resources)).await;
     }
 }
 

@@ -3,12 +3,13 @@
 //! hyper drops `Content-Length` without a word when `Transfer-Encoding` is there too; whoever reads the same bytes
 //! and believes the other field sees other requests in them. This wrapper around a server connection reads along, and
 //! when a head is ambiguous it overwrites it from the offending byte on, so that hyper itself answers 400 and closes.
-//! Refused are `Content-Length` together with `Transfer-Encoding`, a repeated or odd value of either, a folded line, a CR
-//! without LF, and chunk framing that is not exactly RFC 9112's. Everything else passes untouched.
+//! Refused are `Content-Length` together with `Transfer-Encoding`, a repeated or odd value of either, a folded line, a
+//! CR without LF, and chunk framing that is not exactly RFC 9112's. Everything else passes untouched.
 //!
-//! The guard follows the framing by itself, from head to body to the next head, so that pipelined requests are looked at
-//! too, and lines in bodies are not. For HTTP/1 only; a connection that turns out to begin with the preface of HTTP/2 is
-//! left alone. Used by `server`.
+//! The guard follows the framing by itself, from head to body to the next head, so that pipelined requests are looked
+//! at too, and lines in bodies are not. For HTTP/1 only; a connection that turns out to begin with the preface of
+//! HTTP/2 is left alone. A bad chunk shows as an error of the request's body, which the handler must answer with 400.
+//! Used by `server`.
 
 use std::{
     io,

@@ -6,7 +6,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, TE},
+    header::{CONNECTION, COOKIE, TE},
 };
 use weft_proxy_api::route::HeaderModifier;
 
@@ -100,6 +100,22 @@ pub fn announce_te(headers: &mut HeaderMap) {
     }
 }
 
+/// HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3): call this when the request goes out
+/// over HTTP/1.1.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (cookies.next(), cookies.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for cookie in std::iter::once(second).chain(cookies) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    // What was made of valid values is one.
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 /// A header modifier of Gateway API: set, then add, then remove.
 pub fn apply(modifier: &HeaderModifier, headers: &mut HeaderMap) {
     for (name, value) in &modifier.set {
@@ -115,9 +131,8 @@ pub fn apply(modifier: &HeaderModifier, headers: &mut HeaderMap) {
 
 /// The request's id, which it is given if it has none that can be used: a random UUID.
 pub fn request_id(headers: &mut HeaderMap) -> HeaderValue {
-    let usable = |id: &HeaderValue| {
-        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    };
+    let usable =
+        |id: &HeaderValue| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
     if let Some(id) = headers.get(REQUEST_ID).filter(|id| usable(id)) {
         return id.clone();
     }

@@ -92,20 +92,28 @@ mod tests {
 
     #[test]
     fn everything_that_is_known_is_written() {
-        let status = ProxyStatus::new("weft").error("http_response_timeout")
+        let status = ProxyStatus::new("weft")
+            .error("http_response_timeout")
             .next_hop("10.0.0.1:8080")
             .received_status(StatusCode::BAD_GATEWAY)
             .details("no answer from \"orders\" in 5 s");
         assert_eq!(
             status.to_header_value(),
-            r#"weft; error=http_response_timeout; next-hop="10.0.0.1:8080"; received-status=502; details="no answer from \"orders\" in 5 s""#
+            concat!(
+                r#"weft; error=http_response_timeout; next-hop="10.0.0.1:8080"; received-status=502; "#,
+                r#"details="no answer from \"orders\" in 5 s""#
+            )
         );
-        assert_eq!(ProxyStatus::new("weft").error("proxy_internal_error").to_header_value(), "weft; error=proxy_internal_error");
+        assert_eq!(
+            ProxyStatus::new("weft").error("proxy_internal_error").to_header_value(),
+            "weft; error=proxy_internal_error"
+        );
     }
 
     #[test]
     fn what_a_structured_field_cannot_hold_is_dropped() {
-        let value = ProxyStatus::new("weft").error("destination_not_found").details("a\r\nx: 1 \u{0} caf\u{e9} \\ \u{7f}");
+        let value =
+            ProxyStatus::new("weft").error("destination_not_found").details("a\r\nx: 1 \u{0} caf\u{e9} \\ \u{7f}");
         assert_eq!(value.to_header_value(), r#"weft; error=destination_not_found; details="a x: 1  caf \\ ""#);
     }
 

@@ -56,6 +56,7 @@ pub(super) async fn forward(
     let switched = upgrade::is_switch(&response);
     let granted = if switched { upgrade::protocol(response.headers()) } else { None };
     let (mut parts, body) = response.into_parts();
+    parts.version = Version::HTTP_11; // of this hop, whatever the application spoke
     headers::strip_hop_by_hop(&mut parts.headers);
     headers::strip_asserted(&mut parts.headers);
     let mut response = Response::from_parts(parts, Body::stream(body).holding(Box::new(Answering(lease))));

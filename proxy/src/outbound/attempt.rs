@@ -81,6 +81,7 @@ pub(super) fn prepare(
             parts.version = Version::HTTP_11;
             parts.uri = Uri::try_from(path).map_err(|e| invalid(e.into()))?;
             headers::announce_te(&mut parts.headers);
+            headers::join_cookies(&mut parts.headers);
             if let Some(protocol) = switch {
                 upgrade::set(&mut parts.headers, protocol.clone());
             }

@@ -77,6 +77,7 @@ pub(super) async fn forward(
 
     let switched = upgrade::is_switch(&response);
     let granted = if switched { upgrade::protocol(response.headers()) } else { None };
+    *response.version_mut() = Version::HTTP_11; // of this hop, whatever the one before spoke
     let headers = response.headers_mut();
     headers::strip_hop_by_hop(headers);
     headers::strip_asserted(headers);

@@ -35,7 +35,8 @@ pub struct CircuitBreaker {
 
 const NOT_CLOSED: u64 = 0;
 
-/// Leave for one request. It must be given back with [`CircuitBreaker::finish`], or a probe is lost; [`Guard`] sees to it.
+/// Leave for one request. It must be given back with [`CircuitBreaker::finish`], or a probe is lost; [`Guard`] sees to
+/// it.
 #[must_use = "a permit that is not finished may be a probe that is lost"]
 #[derive(Debug)]
 pub struct Permit {
@@ -60,7 +61,9 @@ pub struct Rejected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Closed,
-    Open { until: Instant },
+    Open {
+        until: Instant,
+    },
     /// Probes are, or would now be, admitted.
     HalfOpen,
 }
@@ -140,7 +143,9 @@ pub enum Availability {
     Probe,
     /// Half-open, and all probes are under way.
     ProbesTaken,
-    Open { until: Instant },
+    Open {
+        until: Instant,
+    },
 }
 
 impl CircuitBreaker {

@@ -98,7 +98,7 @@ impl fmt::Display for GrpcStatus {
 ///
 /// Failures are every 5xx, and of gRPC `UNAVAILABLE`, `INTERNAL`, `DEADLINE_EXCEEDED`, `DATA_LOSS` and `UNKNOWN`: the
 /// last is what gRPC frameworks send for an exception that the application did not handle, the 500 of gRPC.
-/// `UNIMPLEMENTED`, `RESOURCE_EXHAUSTED` and the like speak about the request, as 4xx does. `CANCELLED` counts as neither.
+/// `UNIMPLEMENTED`, `RESOURCE_EXHAUSTED` and the like speak about the request, as 4xx does. `CANCELLED` is neither.
 pub fn classify(status: StatusCode, grpc_status: Option<GrpcStatus>) -> Outcome {
     if status.is_server_error() {
         return Outcome::Failure(Cause::Status(status));
@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn server_errors_are_failures_and_client_errors_are_not() {
-        for (status, failed) in [(200, false), (302, false), (404, false), (429, false), (500, true), (501, true), (599, true)] {
+        for (status, failed) in
+            [(200, false), (302, false), (404, false), (429, false), (500, true), (501, true), (599, true)]
+        {
             let status = StatusCode::from_u16(status).unwrap();
             let outcome = classify(status, None);
             assert_eq!(outcome, if failed { Outcome::Failure(Cause::Status(status)) } else { Outcome::Success });

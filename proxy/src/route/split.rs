@@ -77,9 +77,10 @@ impl Split {
     /// The lot of a backend is -ln(u) / weight with u uniform in (0, 1): an exponential variable whose rate is the
     /// weight, and the least of such variables belongs to each with the probability of its weight.
     fn by_key(&self, key: &[u8]) -> Option<usize> {
-        let lots = self.backends.iter().enumerate().filter(|(_, share)| share.weight > 0).map(|(index, share)| {
-            (index, -uniform(xxh3_64_with_seed(key, share.seed)).ln() / f64::from(share.weight))
-        });
+        let lots =
+            self.backends.iter().enumerate().filter(|(_, share)| share.weight > 0).map(|(index, share)| {
+                (index, -uniform(xxh3_64_with_seed(key, share.seed)).ln() / f64::from(share.weight))
+            });
         lots.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index)
     }
 }

@@ -73,9 +73,9 @@ impl Scanner {
     }
 
     /// Looks at the next bytes. The first that must be refused is overwritten with a zero, which no head and no chunk
-    /// size may hold, and all that follow with line feeds, here and in further calls: nothing of them can be taken for a
-    /// request, and hyper sees the end of a head that came in pieces, for which it waits before it reads the head. The
-    /// reason is returned once.
+    /// size may hold, and all that follow with line feeds, here and in further calls: nothing of them can be taken for
+    /// a request, and hyper sees the end of a head that came in pieces, for which it waits before it reads the head.
+    /// The reason is returned once.
     pub(super) fn scan(&mut self, bytes: &mut [u8]) -> Option<Refusal> {
         let mut seen = 0;
         while let Some(rest) = bytes.get_mut(seen..).filter(|rest| !rest.is_empty()) {

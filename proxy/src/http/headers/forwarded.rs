@@ -40,8 +40,8 @@ impl Peer {
     }
 }
 
-/// Adds the peer to `x-forwarded-for` and `Forwarded` (RFC 7239). The scheme and the host that the first proxy saw stay:
-/// `x-forwarded-proto` and `x-forwarded-host` are set only if absent.
+/// Adds the peer to `x-forwarded-for` and `Forwarded` (RFC 7239). The scheme and the host that the first proxy saw
+/// stay: `x-forwarded-proto` and `x-forwarded-host` are set only if absent.
 pub fn inbound_forwarded(parts: &mut Parts, peer: &Peer) {
     append(&mut parts.headers, X_FORWARDED_FOR, &peer.address);
     append(&mut parts.headers, FORWARDED, &peer.forwarded);

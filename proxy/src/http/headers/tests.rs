@@ -68,8 +68,12 @@ fn te_is_kept_as_far_as_it_asks_for_trailers() {
 #[test]
 fn connection_cannot_remove_what_is_for_all_recipients() {
     let kept = [
-        ("content-length", "3"), ("forwarded", "for=1.2.3.4"), ("host", "orders"), ("weft-client-id", "x"),
-        ("x-forwarded-for", "1.2.3.4"), ("x-request-id", "1"),
+        ("content-length", "3"),
+        ("forwarded", "for=1.2.3.4"),
+        ("host", "orders"),
+        ("weft-client-id", "x"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-request-id", "1"),
     ];
     let listed = kept.map(|(name, _)| name).join(", ");
     let mut headers = headers(&kept);
@@ -127,8 +131,12 @@ fn the_peer_is_added_to_what_earlier_proxies_said() {
 #[test]
 fn nobody_outside_asserts_an_identity() {
     let mut headers = headers(&[
-        ("weft-client-id", "spiffe://weft.local/ns/shop/sa/admin"), ("weft-client-id", "2"), ("weft-other", "1"),
-        ("x-forwarded-client-cert", "By=x"), ("x-forwarded-for", "1.2.3.4"), ("x-weft", "1"),
+        ("weft-client-id", "spiffe://weft.local/ns/shop/sa/admin"),
+        ("weft-client-id", "2"),
+        ("weft-other", "1"),
+        ("x-forwarded-client-cert", "By=x"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-weft", "1"),
     ]);
     strip_asserted(&mut headers);
     assert_eq!(names(&headers), ["x-forwarded-for", "x-weft"]);
@@ -195,7 +203,10 @@ fn path_and_host_are_rewritten() {
 
     let mut origin_form = parts("/old", &[("host", "orders")]);
     rewrite(&rule, &mut origin_form, None).unwrap();
-    assert_eq!((origin_form.uri.to_string().as_str(), &origin_form.headers[HOST]), ("/new", &HeaderValue::from_static("other.example")));
+    assert_eq!(
+        (origin_form.uri.to_string().as_str(), &origin_form.headers[HOST]),
+        ("/new", &HeaderValue::from_static("other.example"))
+    );
 }
 
 #[test]
@@ -244,7 +255,8 @@ fn any_headers() -> impl Strategy<Value = HeaderMap> {
         "[a-c]".prop_map(|name| format!("x-{name}")),
         Just("content-length".to_owned()),
     ];
-    let token = prop_oneof![Just("close"), Just("x-a"), Just("TE"), Just("upgrade"), Just("trailers"), Just("content-length")];
+    let token =
+        prop_oneof![Just("close"), Just("x-a"), Just("TE"), Just("upgrade"), Just("trailers"), Just("content-length")];
     let value = prop::collection::vec(token, 0..4).prop_map(|tokens| tokens.join(", "));
     prop::collection::vec((name, value), 0..8).prop_map(|lines| {
         let mut map = HeaderMap::new();
@@ -266,4 +278,14 @@ proptest! {
         strip_hop_by_hop(&mut headers);
         prop_assert_eq!(once, headers);
     }
+}
+
+#[test]
+fn cookies_that_http2_split_are_one_field_again() {
+    let mut headers = HeaderMap::new();
+    for cookie in ["a=1", "b=2", "c=3"] {
+        headers.append(COOKIE, HeaderValue::from_static(cookie));
+    }
+    join_cookies(&mut headers);
+    assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
 }

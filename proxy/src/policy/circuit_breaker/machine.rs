@@ -25,10 +25,21 @@ pub(super) struct Machine {
 
 #[derive(Debug)]
 enum Phase {
-    Closed { window: Window, row: u32, last_failure: Option<Cause> },
+    Closed {
+        window: Window,
+        row: u32,
+        last_failure: Option<Cause>,
+    },
     /// `wait`: without jitter, the base of the next one.
-    Open { until: Instant, wait: Duration },
-    HalfOpen { in_flight: u32, successes: u32, wait: Duration },
+    Open {
+        until: Instant,
+        wait: Duration,
+    },
+    HalfOpen {
+        in_flight: u32,
+        successes: u32,
+        wait: Duration,
+    },
 }
 
 pub(super) enum Admission {
@@ -52,9 +63,7 @@ impl Machine {
         };
         match &mut self.phase {
             Phase::Closed { .. } => Admission::Admitted(None),
-            Phase::Open { until, .. } => {
-                Admission::Rejected { retry_after: until.saturating_duration_since(now) }
-            }
+            Phase::Open { until, .. } => Admission::Rejected { retry_after: until.saturating_duration_since(now) },
             Phase::HalfOpen { in_flight, .. } if *in_flight < self.config.half_open_probes.max(1) => {
                 *in_flight += 1;
                 Admission::Admitted(transition)

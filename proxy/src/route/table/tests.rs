@@ -68,11 +68,11 @@ fn a_prefix_covers_whole_segments() {
 
 #[test]
 fn exact_paths_and_expressions_cover_the_whole_path() {
-    let table = table([
-        path(PathMatch::Exact("/a".into())),
-        path(PathMatch::Regex(Pattern::new("/v[0-9]+|/w").unwrap())),
-    ]);
-    for (uri, rule) in [("/a", Some(0)), ("/a/", None), ("/v12?q=1", Some(1)), ("/v12/x", None), ("/w", Some(1)), ("/wx", None)] {
+    let table =
+        table([path(PathMatch::Exact("/a".into())), path(PathMatch::Regex(Pattern::new("/v[0-9]+|/w").unwrap()))]);
+    for (uri, rule) in
+        [("/a", Some(0)), ("/a/", None), ("/v12?q=1", Some(1)), ("/v12/x", None), ("/w", Some(1)), ("/wx", None)]
+    {
         assert_eq!(get(&table, uri).map(|matched| matched.rule), rule, "{uri}");
     }
 }
