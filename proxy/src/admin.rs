@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
-    app::Lifecycle,
     http::body::Body,
+    lifecycle::Lifecycle,
     mesh::Store,
     net::listener::{self, Listeners},
 };

@@ -11,39 +11,31 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Instant, SystemTime},
 };
 
 use anyhow::Context;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 use weft_certs::Identity;
-use weft_proxy_api::{Inbound as Enforced, proto::workload::v1::Registration};
+use weft_proxy_api::proto::workload::v1::Registration;
 
 use crate::{
     admin,
     config::Config,
     discovery::{certify, channel, report::Reporter, state::StateDir, stream::Discovery},
-    drain::Drain,
     http::{
         client::{Client, Target},
         pool::{self, Pool},
     },
     inbound::{self, Inbound, app_check},
+    lifecycle::Lifecycle,
     mesh::Store,
     net::listener::{self, Listeners},
     outbound::{self, Outbound},
     telemetry::{AccessLog, Metrics, log, metrics::Direction},
     tls::acceptor::Acceptor,
 };
-
-/// How long an endpoint that leaves still takes new requests: until every caller has heard of it.
-const PROPAGATION: Duration = Duration::from_millis(500);
-/// How long the control plane is waited for when the workload leaves.
-const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Runs the sidecar until it is told to stop.
 ///
@@ -53,54 +45,6 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     log::install(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(start(config))
-}
-
-/// What the parts of the process share to say how it is, and to stop it.
-pub struct Lifecycle {
-    pub metrics: Arc<Metrics>,
-    /// Set once the identity is there.
-    pub store: OnceLock<Arc<Store>>,
-    pub ready: watch::Sender<bool>,
-    pub stop: watch::Sender<bool>,
-    inbound: Drain,
-    outbound: Drain,
-    leaving: watch::Sender<bool>,
-    left: watch::Sender<bool>,
-    registered: bool,
-}
-
-impl Lifecycle {
-    fn new(metrics: Arc<Metrics>, registered: bool) -> Arc<Self> {
-        Arc::new(Self {
-            metrics,
-            store: OnceLock::new(),
-            ready: watch::Sender::new(false),
-            stop: watch::Sender::new(false),
-            inbound: Drain::new(),
-            outbound: Drain::new(),
-            leaving: watch::Sender::new(false),
-            left: watch::Sender::new(false),
-            registered,
-        })
-    }
-
-    /// Takes the endpoint out of balancing and waits until its requests have ended. Returns how many connections had
-    /// not within the drain timeout. A second call waits for the same end.
-    pub async fn drain_inbound(&self) -> usize {
-        let first = !self.leaving.send_replace(true);
-        self.ready.send_replace(false);
-        if self.registered && first {
-            let mut left = self.left.subscribe();
-            let _ = tokio::time::timeout(LEAVE_LIMIT, left.wait_for(|left| *left)).await;
-            tokio::time::sleep(PROPAGATION).await;
-        }
-        self.inbound.finished(self.drain_timeout()).await
-    }
-
-    fn drain_timeout(&self) -> Duration {
-        let enforced = self.store.get().map(|store| store.inbound());
-        enforced.as_deref().and_then(Option::as_ref).map_or(Enforced::DEFAULT_DRAIN_TIMEOUT, |e| e.drain_timeout)
-    }
 }
 
 async fn start(config: Config) -> anyhow::Result<()> {
@@ -119,7 +63,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
 
     let identity = tokio::select! {
         identity = certify::obtain(&config, state.as_deref()) => identity?,
-        () = stop_requested(&lifecycle) => return Ok(()),
+        () = lifecycle.stop_requested() => return Ok(()),
     };
     let (store, asked) = Store::new(identity.clone(), metrics.clone(), access_log.clone());
     let _ = lifecycle.store.set(store.clone());
@@ -131,26 +75,12 @@ async fn start(config: Config) -> anyhow::Result<()> {
         () = process.configured() => {
             process.lifecycle.ready.send_replace(true);
             println!("weft-proxy ready {addresses}");
-            stop_requested(&process.lifecycle).await;
+            process.lifecycle.stop_requested().await;
         }
-        () = stop_requested(&process.lifecycle) => {}
+        () = process.lifecycle.stop_requested() => {}
     }
     process.stop().await;
     Ok(())
-}
-
-/// Resolves when a signal or the admin listener asks for the end.
-async fn stop_requested(lifecycle: &Lifecycle) {
-    let mut asked = lifecycle.stop.subscribe();
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::error!("signals cannot be received");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = asked.wait_for(|stop| *stop) => {}
-    }
 }
 
 struct Process {
@@ -257,7 +187,7 @@ impl Process {
     async fn stop(&self) {
         tracing::info!("stopping");
         let unfinished = self.lifecycle.drain_inbound().await
-            + self.lifecycle.outbound.finished(self.lifecycle.drain_timeout()).await;
+            + self.lifecycle.drain_outbound().await;
         if unfinished > 0 {
             tracing::warn!(connections = unfinished, "stopped before all requests had ended");
         }

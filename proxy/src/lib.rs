@@ -26,6 +26,8 @@ pub mod discovery;
 pub mod inbound;
 pub mod outbound;
 
+pub mod lifecycle;
+
 pub mod admin;
 pub mod app;
 pub mod config;
