@@ -1,0 +1,179 @@
+//! Leases: which registered workloads are endpoints now.
+//!
+//! A lease is held by the report stream that renewed it last. When that stream ends without a farewell, the workload
+//! keeps its place for a grace period: a sidecar that reconnects, and a control plane that restarts, must not take
+//! endpoints away from callers. Pure: time and events come in, nothing is read or sent. Called by `mesh`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use weft_certs::SpiffeId;
+
+use crate::{snapshot::WorkloadEndpoint, store::Registration};
+
+/// Names one report stream for the life of the control plane.
+pub type Holder = u64;
+
+pub struct Leases {
+    grace: Duration,
+    leases: BTreeMap<String, Lease>,
+}
+
+struct Lease {
+    registration: Registration,
+    state: LeaseState,
+}
+
+enum LeaseState {
+    Held(Holder),
+    /// Nobody renews it any more.
+    Lost {
+        until: Instant,
+    },
+}
+
+impl Leases {
+    pub fn new(grace: Duration) -> Self {
+        Self { grace, leases: BTreeMap::new() }
+    }
+
+    /// Takes over what an earlier run of the control plane knew; the sidecars have the grace period to come back.
+    pub fn restore(&mut self, id: String, registration: Registration, now: Instant) {
+        let state = LeaseState::Lost { until: now + self.grace };
+        self.leases.insert(id, Lease { registration, state });
+    }
+
+    /// Whether `registration` says something new about this workload.
+    pub fn would_change(&self, id: &str, registration: &Registration) -> bool {
+        self.leases.get(id).is_none_or(|lease| lease.registration != *registration)
+    }
+
+    pub fn renew(&mut self, id: String, registration: Registration, holder: Holder) {
+        self.leases.insert(id, Lease { registration, state: LeaseState::Held(holder) });
+    }
+
+    pub fn contains(&self, id: &str) -> bool {
+        self.leases.contains_key(id)
+    }
+
+    /// Whether another stream has taken this lease over, so that `holder` has no more say in it.
+    pub fn is_taken_over(&self, id: &str, holder: Holder) -> bool {
+        matches!(self.leases.get(id), Some(Lease { state: LeaseState::Held(other), .. }) if *other != holder)
+    }
+
+    pub fn remove(&mut self, id: &str) {
+        self.leases.remove(id);
+    }
+
+    /// The stream of `holder` has ended without a farewell.
+    pub fn lose(&mut self, id: &str, holder: Holder, now: Instant) {
+        let until = now + self.grace;
+        if let Some(lease) = self.leases.get_mut(id)
+            && matches!(lease.state, LeaseState::Held(current) if current == holder)
+        {
+            lease.state = LeaseState::Lost { until };
+        }
+    }
+
+    /// The workloads whose grace period is over at `now`; they stay until they are removed.
+    pub fn expired(&self, now: Instant) -> BTreeSet<String> {
+        let is_over = |lease: &Lease| matches!(lease.state, LeaseState::Lost { until } if until <= now);
+        self.leases.iter().filter(|(_, lease)| is_over(lease)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// When the next lease runs out, if nobody comes back.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.leases
+            .values()
+            .filter_map(|lease| match lease.state {
+                LeaseState::Lost { until } => Some(until),
+                LeaseState::Held(_) => None,
+            })
+            .min()
+    }
+
+    pub fn identities(&self) -> impl Iterator<Item = (&str, &SpiffeId)> {
+        self.leases.iter().map(|(id, lease)| (id.as_str(), &lease.registration.identity))
+    }
+
+    /// In order of their ids.
+    pub fn workloads(&self) -> Vec<WorkloadEndpoint> {
+        self.leases.iter().map(|(id, lease)| workload(id, &lease.registration)).collect()
+    }
+}
+
+fn workload(id: &str, registration: &Registration) -> WorkloadEndpoint {
+    WorkloadEndpoint {
+        id: id.to_owned(),
+        service: registration.service_name(),
+        service_port: registration.service_port,
+        address: registration.address,
+        identity: registration.identity.clone(),
+        labels: registration.labels.clone(),
+        zone: registration.zone.clone(),
+        serving: registration.serving,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    fn registration(port: u16) -> Registration {
+        Registration {
+            identity: "spiffe://weft.local/ns/shop/sa/orders".parse().unwrap(),
+            service: "orders".into(),
+            service_port: 80,
+            address: format!("127.0.0.1:{port}").parse().unwrap(),
+            labels: BTreeMap::new(),
+            zone: String::new(),
+            serving: true,
+        }
+    }
+
+    #[test]
+    fn a_lost_lease_stays_for_the_grace_period_and_no_longer() {
+        let (mut leases, start) = (Leases::new(GRACE), Instant::now());
+        leases.renew("a".into(), registration(1), 7);
+        assert_eq!(leases.next_expiry(), None);
+        leases.lose("a", 7, start);
+        assert_eq!(leases.next_expiry(), Some(start + GRACE));
+        assert!(leases.expired(start + GRACE - Duration::from_millis(1)).is_empty());
+        assert_eq!(leases.workloads().len(), 1);
+        assert_eq!(leases.expired(start + GRACE), BTreeSet::from(["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_sidecar_that_comes_back_keeps_its_lease() {
+        let (mut leases, start) = (Leases::new(GRACE), Instant::now());
+        leases.restore("a".into(), registration(1), start);
+        assert!(!leases.would_change("a", &registration(1)));
+        leases.renew("a".into(), registration(1), 1);
+        assert!(leases.expired(start + GRACE * 2).is_empty());
+    }
+
+    #[test]
+    fn the_end_of_an_older_stream_does_not_end_the_lease_of_a_newer() {
+        let (mut leases, start) = (Leases::new(GRACE), Instant::now());
+        leases.renew("a".into(), registration(1), 1);
+        leases.renew("a".into(), registration(2), 2);
+        assert!(leases.is_taken_over("a", 1));
+        leases.lose("a", 1, start);
+        assert_eq!(leases.next_expiry(), None);
+        assert!(!leases.is_taken_over("a", 2));
+    }
+
+    #[test]
+    fn only_a_difference_is_a_change() {
+        let mut leases = Leases::new(GRACE);
+        assert!(leases.would_change("a", &registration(1)));
+        leases.renew("a".into(), registration(1), 1);
+        assert!(!leases.would_change("a", &registration(1)));
+        assert!(leases.would_change("a", &Registration { serving: false, ..registration(1) }));
+    }
+}

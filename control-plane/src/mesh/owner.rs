@@ -1,0 +1,321 @@
+//! The task that owns the state: takes commands in turn, and publishes once for those that arrived together.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use weft_certs::TrustBundle;
+use weft_proxy_api::ServicePort;
+
+use super::{
+    MeshError, Parts, Published,
+    change::{self, Proposal},
+};
+use crate::{
+    admin_api::{ApplyRequest, Change, DeleteRequest, RollbackRequest},
+    endpoints::{
+        dns::{Host, Resolved},
+        registration::{Holder, Leases},
+    },
+    resources::{self, MeshServiceSpec, Objects, Problem, Source, Spec},
+    snapshot::{Input, Snapshot, implied_services},
+    store::{self, NewEvent, Registration, Store},
+    telemetry::Metrics,
+};
+
+/// At most this many commands share one publication with the first.
+const BATCH: usize = 255;
+
+type Reply<T> = oneshot::Sender<Result<T, MeshError>>;
+/// An answer that is given after the next publication.
+type Answer = Box<dyn FnOnce() + Send>;
+
+pub enum Command {
+    Apply { request: ApplyRequest, now: Timestamp, reply: Reply<Change> },
+    Delete { request: DeleteRequest, now: Timestamp, reply: Reply<Change> },
+    Rollback { request: RollbackRequest, now: Timestamp, reply: Reply<Change> },
+    Report { report: Report, reply: Reply<()> },
+    Lost { id: String, holder: Holder },
+    Resolved { host: Host, addresses: Vec<SocketAddr> },
+}
+
+pub struct Report {
+    pub id: String,
+    pub holder: Holder,
+    /// `None`: it serves nothing any more.
+    pub registration: Option<Registration>,
+}
+
+/// What an earlier run left.
+pub struct Loaded {
+    pub revision: u64,
+    pub objects: Objects,
+    pub leases: Leases,
+    pub resolved: Resolved,
+}
+
+/// Who writes, and why.
+struct Signature {
+    author: String,
+    message: String,
+    now: Timestamp,
+    dry_run: bool,
+}
+
+pub struct Owner {
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    trust_bundle: TrustBundle,
+    revision: u64,
+    objects: Arc<Objects>,
+    leases: Leases,
+    resolved: Resolved,
+    published: watch::Sender<Arc<Published>>,
+    hosts: watch::Sender<BTreeSet<Host>>,
+    /// Something that is compiled has changed since the last publication.
+    is_stale: bool,
+}
+
+impl Owner {
+    pub fn new(
+        parts: Parts,
+        Loaded { revision, objects, leases, resolved }: Loaded,
+    ) -> (Self, watch::Receiver<Arc<Published>>, watch::Receiver<BTreeSet<Host>>) {
+        let objects = Arc::new(objects);
+        let published = compile(revision, &objects, &leases, &resolved, &parts.trust_bundle, None);
+        let (hosts, wanted) = watch::channel(dns_hosts(&objects));
+        let (published, current) = watch::channel(Arc::new(published));
+        let owner = Self {
+            store: parts.store,
+            metrics: parts.metrics,
+            trust_bundle: parts.trust_bundle,
+            revision,
+            objects,
+            leases,
+            resolved,
+            published,
+            hosts,
+            is_stale: false,
+        };
+        owner.count();
+        (owner, current, wanted)
+    }
+
+    /// Ends when nobody can send commands any more.
+    pub async fn run(mut self, mut mailbox: mpsc::Receiver<Command>) {
+        loop {
+            let expiry = self.leases.next_expiry();
+            tokio::select! {
+                command = mailbox.recv() => {
+                    let Some(command) = command else { return };
+                    let mut answers = Vec::new();
+                    answers.extend(self.take(command).await);
+                    // Bounded, so that a steady stream of commands cannot put the answers off for ever.
+                    for _ in 0..BATCH {
+                        let Ok(command) = mailbox.try_recv() else { break };
+                        answers.extend(self.take(command).await);
+                    }
+                    self.publish();
+                    answers.into_iter().for_each(|answer| answer());
+                }
+                () = sleep_until(expiry) => {
+                    self.expire().await;
+                    self.publish();
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, command: Command) -> Option<Answer> {
+        match command {
+            Command::Apply { request, now, reply } => Some(answer(reply, self.apply(request, now).await)),
+            Command::Delete { request, now, reply } => Some(answer(reply, self.delete(request, now).await)),
+            Command::Rollback { request, now, reply } => Some(answer(reply, self.rollback(request, now).await)),
+            Command::Report { report, reply } => Some(answer(reply, self.report(report).await)),
+            Command::Lost { id, holder } => {
+                self.leases.lose(&id, holder, Instant::now());
+                None
+            }
+            Command::Resolved { host, addresses } => {
+                self.resolved(host, addresses).await;
+                None
+            }
+        }
+    }
+
+    async fn apply(&mut self, request: ApplyRequest, now: Timestamp) -> Result<Change, MeshError> {
+        let ApplyRequest { documents, namespace, dry_run, author, message } = request;
+        let objects = resources::parse(&documents, &namespace).map_err(MeshError::Invalid)?;
+        let proposal = Proposal::write(&self.objects, objects);
+        self.commit(proposal, Signature { author, message, now, dry_run }).await
+    }
+
+    async fn delete(&mut self, request: DeleteRequest, now: Timestamp) -> Result<Change, MeshError> {
+        let DeleteRequest { keys, dry_run, author, message } = request;
+        let proposal = Proposal::delete(&self.objects, &keys)?;
+        self.commit(proposal, Signature { author, message, now, dry_run }).await
+    }
+
+    async fn rollback(&mut self, request: RollbackRequest, now: Timestamp) -> Result<Change, MeshError> {
+        let RollbackRequest { revision, dry_run, author, message } = request;
+        let target = match revision {
+            Some(revision) => revision,
+            None => self.revision.checked_sub(1).ok_or(MeshError::NothingToRollBack(self.revision))?,
+        };
+        let documents = store::blocking(&self.store, move |store| store.documents_at(target)).await?;
+        let proposal = Proposal::replace(&self.objects, change::read(documents, target)?);
+        let message = if message.is_empty() { format!("rollback to revision {target}") } else { message };
+        self.commit(proposal, Signature { author, message, now, dry_run }).await
+    }
+
+    async fn commit(&mut self, proposal: Proposal, signature: Signature) -> Result<Change, MeshError> {
+        let problems = proposal.new_problems(&self.objects, &self.implied());
+        if problems.iter().any(Problem::is_error) {
+            return Err(MeshError::Invalid(problems));
+        }
+        let Proposal { objects, changes, deltas, .. } = proposal;
+        let Signature { author, message, now, dry_run } = signature;
+        if !dry_run && !deltas.is_empty() {
+            let event = NewEvent { time: now, author, message, changes: deltas };
+            self.revision = store::blocking(&self.store, move |store| store.apply(event)).await?;
+            self.objects = Arc::new(objects);
+            self.is_stale = true;
+        }
+        Ok(Change { revision: self.revision, dry_run, changes, warnings: problems })
+    }
+
+    async fn report(&mut self, report: Report) -> Result<(), MeshError> {
+        let Report { id, holder, registration } = report;
+        let Some(registration) = registration else {
+            return self.remove(BTreeSet::from([id]), holder).await;
+        };
+        if self.leases.would_change(&id, &registration) {
+            let (key, value) = (id.clone(), registration.clone());
+            store::blocking(&self.store, move |store| store.put_registration(&key, &value)).await?;
+            self.is_stale = true;
+        }
+        self.leases.renew(id, registration, holder);
+        Ok(())
+    }
+
+    async fn remove(&mut self, mut ids: BTreeSet<String>, holder: Holder) -> Result<(), MeshError> {
+        ids.retain(|id| self.leases.contains(id) && !self.leases.is_taken_over(id, holder));
+        self.forget(ids).await
+    }
+
+    async fn expire(&mut self) {
+        let expired = self.leases.expired(Instant::now());
+        for id in &expired {
+            tracing::info!(workload = id, "the sidecar was not heard of for the grace period, its endpoint is removed");
+        }
+        if let Err(error) = self.forget(expired).await {
+            tracing::error!(%error, "expired registrations stay on the disk");
+        }
+    }
+
+    async fn forget(&mut self, ids: BTreeSet<String>) -> Result<(), MeshError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for id in &ids {
+            self.leases.remove(id);
+        }
+        self.is_stale = true;
+        Ok(store::blocking(&self.store, move |store| store.remove_registrations(&ids)).await?)
+    }
+
+    async fn resolved(&mut self, host: Host, addresses: Vec<SocketAddr>) {
+        if self.resolved.get(&host) == Some(&addresses) {
+            return;
+        }
+        self.resolved.insert(host, addresses);
+        self.is_stale = true;
+        // Kept for the next start: a name server that is down then must not cost the last good answer.
+        let all = self.resolved.clone();
+        if let Err(error) = store::blocking(&self.store, move |store| store.put_resolved(&all)).await {
+            tracing::error!(%error, "resolved addresses were not written to the disk");
+        }
+    }
+
+    /// The service ports that exist because workloads have registered for them.
+    fn implied(&self) -> BTreeSet<ServicePort> {
+        implied_services(&self.leases.workloads())
+    }
+
+    fn publish(&mut self) {
+        if !std::mem::take(&mut self.is_stale) {
+            return;
+        }
+        let wanted = dns_hosts(&self.objects);
+        self.resolved.retain(|host, _| wanted.contains(host));
+        let start = std::time::Instant::now();
+        let before = self.published.borrow().clone();
+        let published =
+            compile(self.revision, &self.objects, &self.leases, &self.resolved, &self.trust_bundle, Some(&before));
+        self.metrics.compile_seconds.observe(start.elapsed().as_secs_f64());
+        self.published.send_replace(Arc::new(published));
+        self.hosts.send_if_modified(|hosts| std::mem::replace(hosts, wanted.clone()) != wanted);
+        self.count();
+    }
+
+    fn count(&self) {
+        let count = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        self.metrics.revision.set(i64::try_from(self.revision).unwrap_or(i64::MAX));
+        self.metrics.workloads.set(count(self.published.borrow().workloads.len()));
+    }
+}
+
+/// What is true with these parts. `before` is what was published last: what did not change is taken over from it.
+fn compile(
+    revision: u64,
+    objects: &Arc<Objects>,
+    leases: &Leases,
+    resolved: &Resolved,
+    trust_bundle: &TrustBundle,
+    before: Option<&Published>,
+) -> Published {
+    let workloads = leases.workloads();
+    let input = Input { objects, workloads: &workloads, resolved };
+    let same_objects = before.filter(|before| Arc::ptr_eq(&before.objects, objects));
+    Published {
+        revision,
+        objects: objects.clone(),
+        snapshot: same_objects
+            .map_or_else(|| Snapshot::compile(&input), |before| before.snapshot.with_endpoints(&input)),
+        problems: resources::check(objects, &implied_services(&workloads)),
+        workloads,
+        resolved: resolved.clone(),
+        trust_bundle: trust_bundle.clone(),
+        encoded: Mutex::new(HashMap::new()),
+    }
+}
+
+/// The hosts of all MeshServices that are found by DNS.
+fn dns_hosts(objects: &Objects) -> BTreeSet<Host> {
+    objects
+        .values()
+        .filter_map(|object| match &object.spec {
+            Spec::MeshService(MeshServiceSpec { source: Source::Dns(dns), .. }) => Some((dns.host.clone(), dns.port)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn answer<T: Send + 'static>(reply: Reply<T>, result: Result<T, MeshError>) -> Answer {
+    // Who asked may have gone; what was done stays done.
+    Box::new(move || drop(reply.send(result)))
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

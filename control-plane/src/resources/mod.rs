@@ -1,0 +1,61 @@
+//! What users write: the kinds, their YAML, and what makes an object valid.
+//!
+//! One way in for every caller, the admin API, `weft check` and the store's own replay: [`read_yaml`] (text to
+//! documents with positions), [`parse`] (documents to typed objects; what one object says for itself), [`check`] (what
+//! objects say about each other). Each reports every problem at once. What a valid object means for a sidecar is
+//! decided by `snapshot`, and where objects live by `store`.
+
+mod catalog;
+mod check;
+mod circuit_breaker;
+mod duration;
+mod kind;
+mod mesh_config;
+mod mesh_service;
+pub(crate) mod nearest;
+mod parse;
+mod problem;
+pub mod route;
+mod schema;
+mod traffic_policy;
+mod yaml;
+
+use std::collections::BTreeMap;
+
+pub use catalog::{Catalog, Port, Unresolved};
+pub use check::check;
+pub use circuit_breaker::{CircuitBreakerSpec, EndpointCircuitBreakerSpec};
+pub use duration::{Duration, parse_duration};
+pub use kind::{Key, Kind, UnknownKind};
+pub use mesh_config::{Defaults, MeshConfigSpec};
+pub use mesh_service::{Dns, MeshServiceSpec, PortSpec, Source, StaticEndpoint, WorkloadSelector};
+pub use parse::parse;
+pub use problem::{Place, Problem, Severity};
+pub use route::RouteSpec;
+pub use traffic_policy::{Target, TrafficPolicySpec};
+pub use yaml::{Document, place, read_yaml, to_yaml};
+
+/// A valid object of the mesh.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    pub key: Key,
+    /// The document, its namespace filled in, without what a server adds; otherwise as it was written.
+    pub value: serde_json::Value,
+    pub spec: Spec,
+}
+
+/// What an object says, checked: names resolve to types, expressions compile, durations are durations.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    HttpRoute(RouteSpec),
+    GrpcRoute(RouteSpec),
+    MeshService(MeshServiceSpec),
+    TrafficPolicy(TrafficPolicySpec),
+    MeshConfig(MeshConfigSpec),
+}
+
+/// All objects of a revision.
+pub type Objects = BTreeMap<Key, Object>;
+
+#[cfg(test)]
+mod tests;

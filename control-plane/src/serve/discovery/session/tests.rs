@@ -1,0 +1,269 @@
+use serde_json::json;
+use weft_proxy_api::{Resource, State, proto::discovery::Node};
+
+use super::*;
+use crate::{
+    admin_api::ApplyRequest,
+    mesh::{Mesh, tests::testing},
+    store::Registration,
+};
+
+const ORDERS: &str = "shop/orders:80";
+
+struct Stream {
+    mesh: Mesh,
+    session: Session,
+    _folder: tempfile::TempDir,
+}
+
+impl Stream {
+    async fn new() -> Self {
+        let (folder, mesh) = testing::mesh().await;
+        Self { mesh, session: Session::new("w1".into()), _folder: folder }
+    }
+
+    fn subscribe(&mut self, kind: Kind, names: &[&str]) {
+        self.session.request(subscribe(kind, names)).unwrap();
+    }
+
+    fn responses(&mut self) -> Vec<DeltaDiscoveryResponse> {
+        self.session.responses(&self.mesh.published())
+    }
+
+    fn ack(&mut self, response: &DeltaDiscoveryResponse) {
+        let request = DeltaDiscoveryRequest {
+            type_url: response.type_url.clone(),
+            response_nonce: response.nonce.clone(),
+            ..Default::default()
+        };
+        self.session.request(request).unwrap();
+    }
+
+    fn acknowledged(&mut self) -> Option<u64> {
+        self.session.acknowledged(&self.mesh.published())
+    }
+
+    async fn register(&self, port: u16) {
+        let registration = Registration {
+            identity: "spiffe://weft.local/ns/shop/sa/orders".parse().unwrap(),
+            service: "orders".into(),
+            service_port: 80,
+            address: format!("127.0.0.1:{port}").parse().unwrap(),
+            labels: Default::default(),
+            zone: String::new(),
+            serving: true,
+        };
+        self.mesh.register("orders-1", 1, registration).await.unwrap();
+    }
+
+    async fn apply_service(&self, name: &str, address: &str) {
+        let document = json!({
+            "apiVersion": "weft.dev/v1alpha1", "kind": "MeshService", "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"static": [{"address": address}]},
+        });
+        let request = ApplyRequest {
+            documents: vec![document],
+            namespace: "default".into(),
+            dry_run: false,
+            author: "ada".into(),
+            message: String::new(),
+        };
+        self.mesh.apply(request, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    }
+}
+
+fn subscribe(kind: Kind, names: &[&str]) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        node: Some(Node { id: "w1".into(), ..Default::default() }),
+        type_url: kind.type_url().to_owned(),
+        resource_names_subscribe: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Default::default()
+    }
+}
+
+fn kinds(responses: &[DeltaDiscoveryResponse]) -> Vec<Kind> {
+    responses.iter().map(|response| Kind::from_type_url(&response.type_url).unwrap()).collect()
+}
+
+fn names(response: &DeltaDiscoveryResponse) -> Vec<&str> {
+    response.resources.iter().map(|resource| resource.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn an_unknown_destination_is_answered_and_updated_when_it_appears() {
+    let mut stream = Stream::new().await;
+    stream.subscribe(Kind::Destination, &[ORDERS]);
+    let [response] = &stream.responses()[..] else { panic!("one response") };
+    let Resource::Destination(destination) = Resource::decode(response.resources[0].clone()).unwrap() else {
+        panic!("a destination")
+    };
+    assert!(matches!(destination.state, State::Unknown { .. }));
+    stream.ack(response);
+    assert!(stream.responses().is_empty());
+
+    stream.register(1).await;
+    let [response] = &stream.responses()[..] else { panic!("one response") };
+    let Resource::Destination(destination) = Resource::decode(response.resources[0].clone()).unwrap() else {
+        panic!("a destination")
+    };
+    assert!(matches!(destination.state, State::Service(_)));
+}
+
+#[tokio::test]
+async fn only_what_changed_is_sent_and_endpoints_go_before_routes() {
+    let mut stream = Stream::new().await;
+    stream.register(1).await;
+    stream.subscribe(Kind::Destination, &[ORDERS]);
+    stream.subscribe(Kind::EndpointSet, &[ORDERS]);
+    stream.subscribe(Kind::TrustBundle, &["weft.local"]);
+    stream.subscribe(Kind::Inbound, &["w1"]);
+    let first = stream.responses();
+    assert_eq!(kinds(&first), [Kind::TrustBundle, Kind::Inbound, Kind::EndpointSet, Kind::Destination]);
+    first.iter().for_each(|response| stream.ack(response));
+
+    stream.register(2).await;
+    let second = stream.responses();
+    assert_eq!(kinds(&second), [Kind::EndpointSet]);
+    assert_eq!(second[0].system_version_info, "0");
+}
+
+#[tokio::test]
+async fn changes_wait_for_the_answer_and_routes_wait_for_endpoints() {
+    let mut stream = Stream::new().await;
+    stream.register(1).await;
+    stream.subscribe(Kind::EndpointSet, &[ORDERS]);
+    let first = stream.responses();
+    stream.register(2).await;
+    stream.register(3).await;
+    stream.subscribe(Kind::Destination, &[ORDERS]);
+    assert!(stream.responses().is_empty(), "the endpoints are behind, so the routes wait");
+    stream.ack(&first[0]);
+    let second = stream.responses();
+    assert_eq!(kinds(&second), [Kind::EndpointSet, Kind::Destination]);
+    let Resource::EndpointSet(set) = Resource::decode(second[0].resources[0].clone()).unwrap() else { panic!("a set") };
+    assert_eq!(set.endpoints[0].address.port(), 3, "the state in between is skipped");
+}
+
+#[tokio::test]
+async fn a_refused_resource_is_told_and_not_sent_again_until_it_changes() {
+    let mut stream = Stream::new().await;
+    stream.register(1).await;
+    stream.subscribe(Kind::EndpointSet, &[ORDERS, "shop/other:80"]);
+    let [response] = &stream.responses()[..] else { panic!("one response") };
+    let rejection = Rejection {
+        type_url: Kind::EndpointSet.type_url().into(),
+        name: ORDERS.into(),
+        field: "endpoints[0]".into(),
+        reason: "no".into(),
+    };
+    let details = prost_types::Any {
+        type_url: "type.googleapis.com/weft.api.v1.Rejection".into(),
+        value: rejection.encode_to_vec(),
+    };
+    let nack = DeltaDiscoveryRequest {
+        type_url: response.type_url.clone(),
+        response_nonce: response.nonce.clone(),
+        error_detail: Some(discovery::Status { code: 3, message: "1 refused".into(), details: vec![details] }),
+        ..Default::default()
+    };
+    let rejected = stream.session.request(nack).unwrap();
+    assert_eq!(
+        rejected,
+        [Rejected { kind: Kind::EndpointSet, name: ORDERS.into(), reason: "endpoints[0]: no".into() }]
+    );
+    assert!(stream.responses().is_empty());
+    assert_eq!(stream.acknowledged(), None, "not taken in full");
+    assert_eq!(stream.session.rejected().len(), 1);
+
+    stream.register(2).await;
+    let [response] = &stream.responses()[..] else { panic!("one response") };
+    assert_eq!(names(response), [ORDERS]);
+    stream.ack(response);
+    assert!(stream.session.rejected().is_empty());
+    assert_eq!(stream.acknowledged(), Some(0));
+}
+
+#[tokio::test]
+async fn a_nack_without_details_is_about_all_that_was_sent() {
+    let mut stream = Stream::new().await;
+    stream.subscribe(Kind::EndpointSet, &[ORDERS, "shop/other:80"]);
+    let [response] = &stream.responses()[..] else { panic!("one response") };
+    let nack = DeltaDiscoveryRequest {
+        type_url: response.type_url.clone(),
+        response_nonce: response.nonce.clone(),
+        error_detail: Some(discovery::Status { code: 3, message: "no".into(), details: Vec::new() }),
+        ..Default::default()
+    };
+    assert_eq!(stream.session.request(nack).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_sidecar_still_holds_is_not_sent_again() {
+    let mut stream = Stream::new().await;
+    stream.register(1).await;
+    stream.subscribe(Kind::EndpointSet, &[ORDERS]);
+    let version = stream.responses()[0].resources[0].version.clone();
+
+    stream.session = Session::new("w1".into());
+    let mut request = subscribe(Kind::EndpointSet, &[ORDERS, "shop/other:80"]);
+    request.initial_resource_versions.insert(ORDERS.into(), version.clone());
+    stream.session.request(request).unwrap();
+    assert_eq!(names(&stream.responses()[0]), ["shop/other:80"]);
+
+    stream.register(2).await;
+    stream.session = Session::new("w1".into());
+    let mut request = subscribe(Kind::EndpointSet, &[ORDERS]);
+    request.initial_resource_versions.insert(ORDERS.into(), version);
+    stream.session.request(request).unwrap();
+    assert_eq!(names(&stream.responses()[0]), [ORDERS]);
+}
+
+#[tokio::test]
+async fn the_acknowledged_revision_follows_also_what_does_not_concern_the_stream() {
+    let mut stream = Stream::new().await;
+    stream.register(1).await;
+    stream.subscribe(Kind::EndpointSet, &[ORDERS]);
+    let first = stream.responses();
+    assert_eq!(stream.acknowledged(), None);
+    stream.ack(&first[0]);
+    assert_eq!(stream.acknowledged(), Some(0));
+    stream.apply_service("payments", "10.0.0.1:80").await;
+    assert!(stream.responses().is_empty());
+    assert_eq!(stream.acknowledged(), Some(1));
+}
+
+#[tokio::test]
+async fn the_inbound_of_another_workload_is_not_given_away() {
+    let mut stream = Stream::new().await;
+    stream.subscribe(Kind::Inbound, &["w1", "w2"]);
+    let [response] = &stream.responses()[..] else { panic!("one response") };
+    assert_eq!(names(response), ["w1"]);
+    assert_eq!(response.removed_resources, ["w2"]);
+    stream.ack(response);
+    assert!(stream.responses().is_empty());
+}
+
+#[tokio::test]
+async fn subscriptions_end_and_have_a_limit() {
+    let mut stream = Stream::new().await;
+    stream.subscribe(Kind::EndpointSet, &[ORDERS]);
+    let first = stream.responses();
+    stream.ack(&first[0]);
+    let mut request = subscribe(Kind::EndpointSet, &[]);
+    request.resource_names_unsubscribe = vec![ORDERS.into()];
+    stream.session.request(request).unwrap();
+    stream.register(1).await;
+    assert!(stream.responses().is_empty());
+
+    let many: Vec<String> = (0..=MAX_SUBSCRIPTIONS).map(|n| format!("shop/s{n}:80")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let refused = stream.session.request(subscribe(Kind::Destination, &many)).unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn an_unknown_type_is_refused() {
+    let mut session = Session::new("w1".into());
+    let request = DeltaDiscoveryRequest { type_url: "envoy.config.cluster.v3.Cluster".into(), ..Default::default() };
+    assert_eq!(session.request(request).unwrap_err().code(), tonic::Code::InvalidArgument);
+}

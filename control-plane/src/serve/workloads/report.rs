@@ -1,0 +1,127 @@
+//! One report, from the wire: what it claims to serve, and what it shows. Pure.
+
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use weft_certs::SpiffeId;
+use weft_proxy_api::{name::is_label, proto::workload::v1 as pb};
+
+use crate::{
+    fleet::{Circuit, Sidecar},
+    store::Registration,
+};
+
+/// Every label and circuit travels to people and is held in memory for the workload's life.
+const MAX_LABELS: usize = 64;
+const MAX_TEXT: usize = 256;
+const MAX_CIRCUITS: usize = 4096;
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistrationError {
+    #[error("{0:?} is not a service name: it must be a DNS label, in the namespace of the workload's identity")]
+    Service(String),
+    #[error("the service port {0} is not from 1 to 65535")]
+    Port(u32),
+    #[error("{0:?} is not an address that others can connect to: expected ip:port")]
+    Address(String),
+    #[error("a workload may have {MAX_LABELS} labels of {MAX_TEXT} characters each")]
+    Labels,
+}
+
+pub fn registration(
+    wire: pb::Registration,
+    serving: bool,
+    identity: &SpiffeId,
+) -> Result<Registration, RegistrationError> {
+    if !is_label(&wire.service) {
+        return Err(RegistrationError::Service(wire.service));
+    }
+    let port = u16::try_from(wire.service_port).ok().filter(|port| *port > 0);
+    let reachable = |address: &SocketAddr| !address.ip().is_unspecified() && address.port() > 0;
+    let fits = |text: &str| text.len() <= MAX_TEXT;
+    if wire.labels.len() > MAX_LABELS || wire.labels.iter().any(|(key, value)| !fits(key) || !fits(value)) {
+        return Err(RegistrationError::Labels);
+    }
+    Ok(Registration {
+        identity: identity.clone(),
+        service: wire.service,
+        service_port: port.ok_or(RegistrationError::Port(wire.service_port))?,
+        address: wire.address.parse().ok().filter(reachable).ok_or(RegistrationError::Address(wire.address))?,
+        labels: wire.labels.into_iter().collect(),
+        zone: short(wire.zone),
+        serving,
+    })
+}
+
+/// Keeps what people are shown about the sidecar.
+pub fn show(report: pb::WorkloadReport, sidecar: &mut Sidecar) {
+    sidecar.circuits = report.circuits.into_iter().take(MAX_CIRCUITS).map(circuit).collect();
+    sidecar.svid_not_after = Timestamp::from_second(report.svid_not_after).ok().filter(|_| report.svid_not_after > 0);
+    sidecar.version = short(report.version);
+}
+
+fn circuit(wire: pb::Circuit) -> Circuit {
+    let state = match wire.state() {
+        pb::circuit::State::Closed => "closed",
+        pb::circuit::State::Open => "open",
+        pb::circuit::State::HalfOpen => "half-open",
+    };
+    Circuit {
+        state,
+        backend: short(wire.backend),
+        endpoint: Some(short(wire.endpoint)).filter(|endpoint| !endpoint.is_empty()),
+        cause: short(wire.cause),
+        since: Timestamp::from_millisecond(wire.since_ms).unwrap_or(Timestamp::UNIX_EPOCH),
+        times_opened: wire.times_opened,
+    }
+}
+
+fn short(text: String) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire() -> pb::Registration {
+        pb::Registration {
+            service: "orders".into(),
+            service_port: 80,
+            address: "10.0.0.1:15006".into(),
+            ..Default::default()
+        }
+    }
+
+    fn check(wire: pb::Registration) -> Result<Registration, RegistrationError> {
+        registration(wire, true, &"spiffe://weft.local/ns/shop/sa/orders".parse().unwrap())
+    }
+
+    #[test]
+    fn a_registration_is_in_the_namespace_of_its_identity() {
+        assert_eq!(check(wire()).unwrap().service_name().to_string(), "shop/orders");
+    }
+
+    #[test]
+    fn impossible_registrations_are_refused() {
+        for service in ["", "other/orders", "Orders"] {
+            let bad = pb::Registration { service: service.into(), ..wire() };
+            assert_eq!(check(bad), Err(RegistrationError::Service(service.into())));
+        }
+        for address in ["", "0.0.0.0:80", "10.0.0.1:0", "orders:80"] {
+            let bad = pb::Registration { address: address.into(), ..wire() };
+            assert_eq!(check(bad), Err(RegistrationError::Address(address.into())));
+        }
+        assert_eq!(check(pb::Registration { service_port: 65_536, ..wire() }), Err(RegistrationError::Port(65_536)));
+        let labels = (0..65).map(|n| (n.to_string(), String::new())).collect();
+        assert_eq!(check(pb::Registration { labels, ..wire() }), Err(RegistrationError::Labels));
+    }
+
+    #[test]
+    fn text_from_outside_has_an_end() {
+        assert_eq!(short("é".repeat(1000)).chars().count(), MAX_TEXT);
+    }
+}

@@ -1,0 +1,111 @@
+use weft_certs::TrustDomain;
+
+use super::*;
+use crate::resources::{parse, read_yaml};
+
+const YAML: &str = "
+apiVersion: weft.dev/v1alpha1
+kind: MeshService
+metadata: {name: orders-v1, namespace: shop}
+spec: {workloads: {service: orders, labels: {version: v1}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: orders, namespace: shop}
+spec:
+  parentRefs: [{kind: Service, name: orders}]
+  rules: [{backendRefs: [{name: orders-v1}]}]
+";
+
+fn objects(yaml: &str) -> Objects {
+    let documents: Vec<_> = read_yaml("a.yaml", yaml).unwrap().into_iter().map(|document| document.value).collect();
+    parse(&documents, "shop").unwrap().into_iter().map(|object| (object.key.clone(), object)).collect()
+}
+
+fn workload(id: &str, service: &str) -> WorkloadEndpoint {
+    let trust_domain: TrustDomain = "weft.local".parse().unwrap();
+    WorkloadEndpoint {
+        id: id.into(),
+        service: ServiceName::new("shop", service),
+        service_port: 80,
+        address: "10.0.0.1:15006".parse().unwrap(),
+        identity: SpiffeId::workload(&trust_domain, "shop", service).unwrap(),
+        labels: BTreeMap::from([("version".into(), "v1".into())]),
+        zone: String::new(),
+        serving: true,
+    }
+}
+
+fn input<'a>(
+    objects: &'a Objects,
+    workloads: &'a [WorkloadEndpoint],
+    resolved: &'a BTreeMap<(String, u16), Vec<SocketAddr>>,
+) -> Input<'a> {
+    Input { objects, workloads, resolved }
+}
+
+#[test]
+fn an_endpoint_comes_and_the_configuration_stays() {
+    let (objects, resolved) = (objects(YAML), BTreeMap::new());
+    let one = [workload("a", "orders")];
+    let two = [workload("b", "orders"), workload("a", "orders")];
+    let before = Snapshot::compile(&input(&objects, &one, &resolved));
+    let after = before.with_endpoints(&input(&objects, &two, &resolved));
+    assert!(Arc::ptr_eq(&before.config, &after.config));
+    let ids = |snapshot: &Snapshot, service| -> Vec<String> {
+        snapshot.endpoints(&ServicePort::new("shop", service, 80)).endpoints.into_iter().map(|e| e.id).collect()
+    };
+    assert_eq!(ids(&before, "orders-v1"), ["a"]);
+    assert_eq!(ids(&after, "orders-v1"), ["a", "b"]);
+    assert_eq!(after.encode(), Snapshot::compile(&input(&objects, &two, &resolved)).encode());
+}
+
+#[test]
+fn a_service_appears_with_its_first_workload_and_goes_with_its_last() {
+    let (objects, resolved) = (objects(YAML), BTreeMap::new());
+    let name = ServicePort::new("shop", "orders", 80);
+    let empty = Snapshot::compile(&input(&objects, &[], &resolved));
+    let unknown = State::Unknown { nearest: Some("shop/orders-v1".into()) };
+    assert_eq!(empty.destination(&name).state, unknown);
+    assert!(empty.endpoints(&name).endpoints.is_empty());
+
+    let not_serving = [WorkloadEndpoint { serving: false, ..workload("a", "orders") }];
+    let there = empty.with_endpoints(&input(&objects, &not_serving, &resolved));
+    assert!(matches!(there.destination(&name).state, State::Service(_)));
+    assert!(there.endpoints(&name).endpoints.is_empty());
+
+    let gone = there.with_endpoints(&input(&objects, &[], &resolved));
+    assert_eq!(gone.encode(), empty.encode());
+}
+
+#[test]
+fn unknown_names_get_the_nearest_known_one() {
+    let (objects, resolved) = (objects(YAML), BTreeMap::new());
+    let workloads = [workload("a", "orders"), workload("b", "billing")];
+    let snapshot = Snapshot::compile(&input(&objects, &workloads, &resolved));
+    let nearest =
+        |namespace, service, port| match snapshot.destination(&ServicePort::new(namespace, service, port)).state {
+            State::Unknown { nearest } => nearest,
+            State::Service(_) => panic!("{namespace}/{service}:{port} is known"),
+        };
+    assert_eq!(nearest("shop", "order", 80).as_deref(), Some("shop/orders"));
+    assert_eq!(nearest("shop", "biling", 80).as_deref(), Some("shop/billing"));
+    assert_eq!(nearest("default", "orders", 80).as_deref(), Some("shop/orders"));
+    // The service is right and the port is not.
+    assert_eq!(nearest("shop", "orders", 8080).as_deref(), Some("shop/orders:80"));
+    assert_eq!(nearest("shop", "zzz", 80), None);
+}
+
+#[test]
+fn every_workload_has_its_inbound() {
+    let (objects, resolved) = (
+        objects(
+            "apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: default}\nspec: {accessLog: true, drainTimeout: 5s}",
+        ),
+        BTreeMap::new(),
+    );
+    let inbound = Snapshot::compile(&input(&objects, &[], &resolved)).inbound("anything");
+    assert_eq!(inbound.workload, "anything");
+    assert!(inbound.access_log);
+    assert_eq!(inbound.drain_timeout, std::time::Duration::from_secs(5));
+}
