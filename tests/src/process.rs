@@ -1,0 +1,119 @@
+//! One process of a test: started in a group of its own, its output kept, killed and reaped at the end.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+
+use crate::{Folder, eventually};
+
+pub struct Process {
+    name: String,
+    child: Child,
+    pid: Pid,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Process {
+    /// Its output goes to a log in the folder, line by line, and is kept for questions.
+    pub fn start(name: &str, command: &mut Command, folder: &Folder) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.env("TMPDIR", folder.temporary());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let log = Arc::new(File::create(folder.log(name)).unwrap());
+        let stdout = follow(child.stdout.take().unwrap(), log.clone());
+        let stderr = follow(child.stderr.take().unwrap(), log);
+        Self { name: name.to_owned(), pid: Pid::from_child(&child), child, stdout, stderr }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn stdout(&self) -> Vec<String> {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    /// The log.
+    pub fn stderr(&self) -> Vec<String> {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits for a line of standard output that begins so. Panics if the process ends instead.
+    pub async fn announces(&mut self, beginning: &str) -> String {
+        let name = self.name.clone();
+        eventually(&format!("{name} prints {beginning:?}"), async || {
+            if let Some(line) = self.stdout().into_iter().find(|line| line.starts_with(beginning)) {
+                return Ok(line);
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("{name} ended ({status}) before it printed {beginning:?}");
+            }
+            Err("nothing yet")
+        })
+        .await
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap();
+    }
+
+    /// `kill -9` of this process and all that it started.
+    pub fn kill(&mut self) {
+        // Fails only when all of them are gone.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let what = format!("{} ends", self.name);
+        eventually(&what, async || self.child.try_wait().unwrap().ok_or("it runs")).await
+    }
+
+    /// Whether it runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Whether nothing that it started is left. True only after its own end was waited for.
+    pub fn group_is_gone(&self) -> bool {
+        test_kill_process_group(self.pid).is_err()
+    }
+
+    /// The most memory that it ever had resident, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Ends when the last process that holds the pipe does.
+fn follow(output: impl Read + Send + 'static, log: Arc<File>) -> Lines {
+    let lines = Lines::default();
+    let kept = lines.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            // The folder may be gone before the last words are written.
+            let _ = writeln!(&*log, "{line}");
+            kept.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
