@@ -19,9 +19,7 @@ use crate::{crypto, pem};
 /// Why certificates are not a trust bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    #[error(
-        "the trust bundle holds no certificate: expected one or more CERTIFICATE blocks in PEM"
-    )]
+    #[error("the trust bundle holds no certificate: expected one or more CERTIFICATE blocks in PEM")]
     Empty,
     #[error("the trust bundle is not readable as PEM: {0}")]
     Pem(String),
@@ -33,11 +31,7 @@ pub enum BundleError {
         reason: NotAnSvid,
     },
     #[error("certificate {position} of the trust bundle is of {found}, expected {expected}")]
-    ForeignAnchor {
-        position: usize,
-        expected: TrustDomain,
-        found: TrustDomain,
-    },
+    ForeignAnchor { position: usize, expected: TrustDomain, found: TrustDomain },
     #[error(
         "the first certificate of the trust bundle names no trust domain in a URI SAN, so the trust domain must be given"
     )]
@@ -58,10 +52,7 @@ pub struct TrustBundle {
 
 impl TrustBundle {
     /// Checks that each anchor may sign and, where it names a trust domain, that it is this one.
-    pub fn new(
-        trust_domain: TrustDomain,
-        anchors: Vec<CertificateDer<'static>>,
-    ) -> Result<Self, BundleError> {
+    pub fn new(trust_domain: TrustDomain, anchors: Vec<CertificateDer<'static>>) -> Result<Self, BundleError> {
         if anchors.is_empty() {
             return Err(BundleError::Empty);
         }
@@ -71,26 +62,17 @@ impl TrustBundle {
             roots.add(anchor.clone()).map_err(unusable)?;
         }
         let roots = Arc::new(roots);
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(roots.clone(), crypto::provider().clone())
-                .build()
-                .map_err(unusable)?;
-        Ok(Self {
-            trust_domain,
-            anchors: anchors.into(),
-            roots,
-            clients,
-        })
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), crypto::provider().clone())
+            .build()
+            .map_err(unusable)?;
+        Ok(Self { trust_domain, anchors: anchors.into(), roots, clients })
     }
 
     /// Reads anchors in PEM and takes the trust domain from the first one's URI SAN.
     pub fn from_pem(text: &str) -> Result<Self, BundleError> {
         let anchors = read(text)?;
         let first = anchors.first().ok_or(BundleError::Empty)?;
-        let signer = Signer::parse(first).map_err(|reason| BundleError::NotAnAnchor {
-            position: 1,
-            reason,
-        })?;
+        let signer = Signer::parse(first).map_err(|reason| BundleError::NotAnAnchor { position: 1, reason })?;
         let id = signer.id.ok_or(BundleError::Unnamed)?;
         Self::new(id.trust_domain().clone(), anchors)
     }
@@ -154,19 +136,12 @@ fn read(text: &str) -> Result<Vec<CertificateDer<'static>>, BundleError> {
     pem::certificates(text).map_err(|error| BundleError::Pem(error.to_string()))
 }
 
-fn check_anchor(
-    expected: &TrustDomain,
-    anchor: &CertificateDer<'_>,
-    position: usize,
-) -> Result<(), BundleError> {
-    let signer =
-        Signer::parse(anchor).map_err(|reason| BundleError::NotAnAnchor { position, reason })?;
+fn check_anchor(expected: &TrustDomain, anchor: &CertificateDer<'_>, position: usize) -> Result<(), BundleError> {
+    let signer = Signer::parse(anchor).map_err(|reason| BundleError::NotAnAnchor { position, reason })?;
     match signer.id.map(|id| id.trust_domain().clone()) {
-        Some(found) if found != *expected => Err(BundleError::ForeignAnchor {
-            position,
-            expected: expected.clone(),
-            found,
-        }),
+        Some(found) if found != *expected => {
+            Err(BundleError::ForeignAnchor { position, expected: expected.clone(), found })
+        }
         _ => Ok(()),
     }
 }
@@ -184,18 +159,12 @@ mod tests {
     fn survives_pem() {
         let bundle = ca("example.org").trust_bundle();
         assert_eq!(TrustBundle::from_pem(&bundle.to_pem()).unwrap(), bundle);
-        assert_eq!(
-            TrustBundle::from_pem_for(bundle.trust_domain(), &bundle.to_pem()).unwrap(),
-            bundle
-        );
+        assert_eq!(TrustBundle::from_pem_for(bundle.trust_domain(), &bundle.to_pem()).unwrap(), bundle);
     }
 
     #[test]
     fn a_union_holds_each_anchor_once() {
-        let (old, new) = (
-            ca("example.org").trust_bundle(),
-            ca("example.org").trust_bundle(),
-        );
+        let (old, new) = (ca("example.org").trust_bundle(), ca("example.org").trust_bundle());
         let both = old.union(&new).unwrap();
         assert_eq!(both.anchors().len(), 2);
         assert_eq!(both.union(&new).unwrap(), both);
@@ -204,15 +173,9 @@ mod tests {
 
     #[test]
     fn anchors_of_two_trust_domains_are_refused() {
-        let (one, two) = (
-            ca("one.example").trust_bundle(),
-            ca("two.example").trust_bundle(),
-        );
+        let (one, two) = (ca("one.example").trust_bundle(), ca("two.example").trust_bundle());
         let error = one.union(&two).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "certificate 2 of the trust bundle is of two.example, expected one.example"
-        );
+        assert_eq!(error.to_string(), "certificate 2 of the trust bundle is of two.example, expected one.example");
         assert!(matches!(
             TrustBundle::from_pem_for(two.trust_domain(), &one.to_pem()),
             Err(BundleError::ForeignAnchor { position: 1, .. })
@@ -222,30 +185,19 @@ mod tests {
     #[test]
     fn a_leaf_is_no_anchor() {
         let ca = ca("example.org");
-        let svid = ca
-            .issue(&id("example.org", "shop", "orders"), HOUR, now())
-            .unwrap();
+        let svid = ca.issue(&id("example.org", "shop", "orders"), HOUR, now()).unwrap();
         let text = pem::encode_certificates(svid.chain());
         assert!(matches!(
             TrustBundle::from_pem(&text),
-            Err(BundleError::NotAnAnchor {
-                position: 1,
-                reason: NotAnSvid::SignerHasPath(_)
-            })
+            Err(BundleError::NotAnAnchor { position: 1, reason: NotAnSvid::SignerHasPath(_) })
         ));
     }
 
     #[test]
     fn no_certificate_is_refused() {
         assert!(matches!(TrustBundle::from_pem(""), Err(BundleError::Empty)));
-        assert!(matches!(
-            TrustBundle::from_pem("hello"),
-            Err(BundleError::Empty)
-        ));
+        assert!(matches!(TrustBundle::from_pem("hello"), Err(BundleError::Empty)));
         let broken = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
-        assert!(matches!(
-            TrustBundle::from_pem(broken),
-            Err(BundleError::Pem(_))
-        ));
+        assert!(matches!(TrustBundle::from_pem(broken), Err(BundleError::Pem(_))));
     }
 }

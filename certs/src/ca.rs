@@ -28,9 +28,7 @@ use material::{Material, Profile};
 pub enum CsrRefused {
     #[error("the certificate signing request is not readable: {0}")]
     Malformed(String),
-    #[error(
-        "the certificate signing request is not signed with its own key, so possession of that key is not proved"
-    )]
+    #[error("the certificate signing request is not signed with its own key, so possession of that key is not proved")]
     NotPossessed,
     #[error(
         "the key of the certificate signing request is of an unsupported kind: use ECDSA P-256, ECDSA P-384 or Ed25519"
@@ -44,13 +42,8 @@ pub enum CaError {
     #[error(transparent)]
     Csr(#[from] CsrRefused),
     #[error("{id} is not a workload's identity in {trust_domain}, the trust domain of this CA")]
-    ForeignId {
-        id: SpiffeId,
-        trust_domain: TrustDomain,
-    },
-    #[error(
-        "the issuing CA's certificate has expired; restart the control plane, which renews it from the root"
-    )]
+    ForeignId { id: SpiffeId, trust_domain: TrustDomain },
+    #[error("the issuing CA's certificate has expired; restart the control plane, which renews it from the root")]
     Expired,
     #[error("the CA cannot sign: {0}")]
     Sign(#[from] rcgen::Error),
@@ -63,29 +56,18 @@ pub enum CaError {
     #[error("the CA's root cannot be a trust anchor: {0}")]
     Bundle(#[from] BundleError),
     #[error("cannot {action} {path}: {source}", path = path.display())]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error(
         "the CA folder {} lacks {}: restore them from a backup, or move the folder away to start a new mesh \
          (every workload then needs the new trust anchor)",
         dir.display(), missing.join(", ")
     )]
-    Incomplete {
-        dir: PathBuf,
-        missing: Vec<&'static str>,
-    },
+    Incomplete { dir: PathBuf, missing: Vec<&'static str> },
     #[error(
         "the CA folder {} belongs to the trust domain {found}, expected {expected}: \
          set the trust domain to {found}, or use another folder", dir.display()
     )]
-    ForeignFolder {
-        dir: PathBuf,
-        expected: TrustDomain,
-        found: String,
-    },
+    ForeignFolder { dir: PathBuf, expected: TrustDomain, found: String },
     #[error("{} can be read by others than its owner: run chmod 600 on it", path.display())]
     Exposed { path: PathBuf },
     #[error("the CA is damaged: {what} {reason}")]
@@ -115,11 +97,7 @@ impl Ca {
     /// mount point. A folder that is damaged, incomplete or of another trust domain is refused and left as it is.
     ///
     /// An issuing CA past two thirds of its life gets a new certificate from the root, with the same key.
-    pub fn open_or_create(
-        dir: &Path,
-        trust_domain: TrustDomain,
-        now: SystemTime,
-    ) -> Result<Self, CaError> {
+    pub fn open_or_create(dir: &Path, trust_domain: TrustDomain, now: SystemTime) -> Result<Self, CaError> {
         let material = folder::open_or_create(dir, &trust_domain, now)?;
         Self::new(trust_domain, material)
     }
@@ -148,31 +126,19 @@ impl Ca {
     ) -> Result<Vec<CertificateDer<'static>>, CaError> {
         let key = proved_key(csr_der)?;
         if id.trust_domain() != &self.trust_domain || id.path().is_empty() {
-            return Err(CaError::ForeignId {
-                id: id.clone(),
-                trust_domain: self.trust_domain.clone(),
-            });
+            return Err(CaError::ForeignId { id: id.clone(), trust_domain: self.trust_domain.clone() });
         }
         if now >= self.issuing_not_after {
             return Err(CaError::Expired);
         }
-        let end = now
-            .checked_add(lifetime)
-            .map_or(self.issuing_not_after, |end| {
-                end.min(self.issuing_not_after)
-            });
+        let end = now.checked_add(lifetime).map_or(self.issuing_not_after, |end| end.min(self.issuing_not_after));
         let params = Profile::Leaf(id).params(now, end)?;
         let leaf = params.signed_by(&key, &self.issuer)?;
         Ok(vec![leaf.into(), self.issuing.clone()])
     }
 
     /// Makes a key and signs an SVID for it: for the control plane's own identity.
-    pub fn issue(
-        &self,
-        id: &SpiffeId,
-        lifetime: Duration,
-        now: SystemTime,
-    ) -> Result<Svid, CaError> {
+    pub fn issue(&self, id: &SpiffeId, lifetime: Duration, now: SystemTime) -> Result<Svid, CaError> {
         let request = KeyRequest::generate()?;
         let chain = self.sign(request.csr_der(), id, lifetime, now)?;
         Ok(request.complete(chain)?)
@@ -204,23 +170,18 @@ impl fmt::Debug for Ca {
 
 /// The public key of a request whose signature proves that the requester has the private one.
 fn proved_key(csr_der: &[u8]) -> Result<SubjectPublicKeyInfo, CsrRefused> {
-    let (rest, csr) = X509CertificationRequest::from_der(csr_der)
-        .map_err(|error| CsrRefused::Malformed(error.to_string()))?;
+    let (rest, csr) =
+        X509CertificationRequest::from_der(csr_der).map_err(|error| CsrRefused::Malformed(error.to_string()))?;
     if !rest.is_empty() {
         return Err(CsrRefused::Malformed("bytes follow its end".to_owned()));
     }
     let key = SubjectPublicKeyInfo::from_der(csr.certification_request_info.subject_pki.raw)
         .map_err(|_| CsrRefused::UnsupportedKey)?;
-    let supported = [
-        &rcgen::PKCS_ECDSA_P256_SHA256,
-        &rcgen::PKCS_ECDSA_P384_SHA384,
-        &rcgen::PKCS_ED25519,
-    ];
+    let supported = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
     if !supported.contains(&key.algorithm()) {
         return Err(CsrRefused::UnsupportedKey);
     }
-    csr.verify_signature()
-        .map_err(|_| CsrRefused::NotPossessed)?;
+    csr.verify_signature().map_err(|_| CsrRefused::NotPossessed)?;
     Ok(key)
 }
 

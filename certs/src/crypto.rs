@@ -17,11 +17,7 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         ],
         // The hybrid first: traffic recorded today stays secret from a quantum computer of tomorrow. The other two
         // are for peers that do not know it.
-        kx_groups: vec![
-            kx_group::X25519MLKEM768,
-            kx_group::X25519,
-            kx_group::SECP256R1,
-        ],
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
         ..default_provider()
     })
 });

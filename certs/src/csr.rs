@@ -49,10 +49,7 @@ mod tests {
 
     #[test]
     fn each_request_has_its_own_key() {
-        let (one, two) = (
-            KeyRequest::generate().unwrap(),
-            KeyRequest::generate().unwrap(),
-        );
+        let (one, two) = (KeyRequest::generate().unwrap(), KeyRequest::generate().unwrap());
         assert_ne!(one.key.pkcs8(), two.key.pkcs8());
         assert!(!format!("{one:?}").contains(&hex::encode(&*one.key.pkcs8())));
         assert!(format!("{one:?}").contains("redacted"));
@@ -66,19 +63,13 @@ mod tests {
         let chain = ca.sign(other.csr_der(), &id, HOUR, now()).unwrap();
 
         let ours = KeyRequest::generate().unwrap();
-        assert!(matches!(
-            ours.complete(chain.clone()),
-            Err(SvidError::NotOurKey)
-        ));
+        assert!(matches!(ours.complete(chain.clone()), Err(SvidError::NotOurKey)));
         assert_eq!(other.complete(chain).unwrap().id(), &id);
     }
 
     #[test]
     fn an_empty_chain_is_refused() {
         let request = KeyRequest::generate().unwrap();
-        assert!(matches!(
-            request.complete(Vec::new()),
-            Err(SvidError::EmptyChain)
-        ));
+        assert!(matches!(request.complete(Vec::new()), Err(SvidError::EmptyChain)));
     }
 }

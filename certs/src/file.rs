@@ -49,9 +49,8 @@ pub(crate) fn parent(path: &Path) -> &Path {
 
 /// A hidden name beside `path` that nobody else uses: `.<name>.<random>.<ending>`.
 pub(crate) fn sibling(path: &Path, ending: &str) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "the path does not name a file")
-    })?;
+    let name =
+        path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path does not name a file"))?;
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let mut hidden = std::ffi::OsString::from(".");
@@ -61,11 +60,7 @@ pub(crate) fn sibling(path: &Path, ending: &str) -> io::Result<PathBuf> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -101,10 +96,8 @@ mod tests {
         fs::create_dir(dir.path().join("folder")).unwrap();
         write_private(&dir.path().join("folder"), b"2").unwrap_err();
 
-        let mut names: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         assert_eq!(names, ["folder", "state"]);
     }
@@ -113,10 +106,7 @@ mod tests {
     fn a_failed_write_keeps_the_old_content() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("missing").join("state");
-        assert_eq!(
-            write_private(&path, b"x").unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(write_private(&path, b"x").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(!path.exists());
     }
 

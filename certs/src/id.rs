@@ -90,17 +90,10 @@ pub struct SpiffeId {
 
 impl SpiffeId {
     /// The identity of a workload: `spiffe://<trust-domain>/ns/<namespace>/sa/<service-account>`.
-    pub fn workload(
-        trust_domain: &TrustDomain,
-        namespace: &str,
-        service_account: &str,
-    ) -> Result<Self, IdError> {
+    pub fn workload(trust_domain: &TrustDomain, namespace: &str, service_account: &str) -> Result<Self, IdError> {
         check_segment(namespace)?;
         check_segment(service_account)?;
-        let id = Self::join(
-            trust_domain,
-            &format!("/ns/{namespace}/sa/{service_account}"),
-        );
+        let id = Self::join(trust_domain, &format!("/ns/{namespace}/sa/{service_account}"));
         match id.uri.len() {
             len if len > MAX_ID_BYTES => Err(IdError::TooLong(len)),
             _ => Ok(id),
@@ -122,9 +115,7 @@ impl SpiffeId {
 
     /// The path with its leading slash; empty for the ID of a trust domain itself.
     pub fn path(&self) -> &str {
-        self.uri
-            .get(SCHEME.len() + self.trust_domain.as_str().len()..)
-            .unwrap_or_default()
+        self.uri.get(SCHEME.len() + self.trust_domain.as_str().len()..).unwrap_or_default()
     }
 
     /// The namespace, if this is the identity of a workload in weft's layout.
@@ -145,10 +136,7 @@ impl SpiffeId {
 
     /// `path` is valid: empty, or checked segments that each follow a slash.
     fn join(trust_domain: &TrustDomain, path: &str) -> Self {
-        Self {
-            uri: format!("{SCHEME}{trust_domain}{path}").into(),
-            trust_domain: trust_domain.clone(),
-        }
+        Self { uri: format!("{SCHEME}{trust_domain}{path}").into(), trust_domain: trust_domain.clone() }
     }
 }
 
@@ -171,10 +159,7 @@ impl FromStr for SpiffeId {
             }
             path.split('/').try_for_each(check_segment)?;
         }
-        Ok(Self {
-            uri: text.into(),
-            trust_domain,
-        })
+        Ok(Self { uri: text.into(), trust_domain })
     }
 }
 

@@ -21,10 +21,7 @@ pub struct Identity {
 
 impl Identity {
     pub fn new(svid: Svid, bundle: TrustBundle) -> Arc<Self> {
-        Arc::new(Self {
-            svid: ArcSwap::from_pointee(svid),
-            bundle: ArcSwap::from_pointee(bundle),
-        })
+        Arc::new(Self { svid: ArcSwap::from_pointee(svid), bundle: ArcSwap::from_pointee(bundle) })
     }
 
     pub fn svid(&self) -> Arc<Svid> {

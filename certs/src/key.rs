@@ -17,11 +17,8 @@ impl PrivateKey {
     }
 
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, rcgen::Error> {
-        KeyPair::from_pkcs8_der_and_sign_algo(
-            &PrivatePkcs8KeyDer::from(pkcs8),
-            &rcgen::PKCS_ECDSA_P256_SHA256,
-        )
-        .map(Self::new)
+        KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8), &rcgen::PKCS_ECDSA_P256_SHA256)
+            .map(Self::new)
     }
 
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {

@@ -61,26 +61,20 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired => f.write_str("the peer's certificate has expired"),
-            Self::NotYetValid => {
-                f.write_str("the peer's certificate is not valid yet, compare the clocks")
-            }
-            Self::UnknownIssuer => {
-                f.write_str("the peer's certificate is from a CA that is not in the trust bundle")
-            }
+            Self::NotYetValid => f.write_str("the peer's certificate is not valid yet, compare the clocks"),
+            Self::UnknownIssuer => f.write_str("the peer's certificate is from a CA that is not in the trust bundle"),
             Self::WrongTrustDomain { expected, actual } => {
                 write!(f, "the peer is {actual}, not of trust domain {expected}")
             }
             Self::NotAnSvid(reason) => {
                 write!(f, "the peer's certificate is not an SVID: {reason}")
             }
-            Self::WrongIdentity {
-                expected,
-                actual: Some(actual),
-            } => write!(f, "the peer is {actual}, expected {expected}"),
-            Self::WrongIdentity {
-                expected,
-                actual: None,
-            } => write!(f, "the peer showed no identity, expected {expected}"),
+            Self::WrongIdentity { expected, actual: Some(actual) } => {
+                write!(f, "the peer is {actual}, expected {expected}")
+            }
+            Self::WrongIdentity { expected, actual: None } => {
+                write!(f, "the peer showed no identity, expected {expected}")
+            }
             Self::NoCertificate => f.write_str("the peer showed no certificate"),
             Self::Alert(alert) => write!(f, "the peer refused with the TLS alert {alert:?}"),
             Self::Other(reason) => write!(f, "the TLS handshake failed: {reason}"),
@@ -97,9 +91,7 @@ pub fn handshake_refusal(error: &(dyn StdError + 'static)) -> Refusal {
             return refusal;
         }
         // `source()` of an I/O error skips the error that it wraps.
-        let wrapped = link
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
+        let wrapped = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match wrapped {
             Some(wrapped) => Some(wrapped),
             None => link.source(),
@@ -115,8 +107,7 @@ fn of_link(link: &(dyn StdError + 'static)) -> Option<Refusal> {
     if let Some(error) = link.downcast_ref::<PeerError>() {
         return Some(of_peer(error));
     }
-    link.downcast_ref::<crate::WrongPeer>()
-        .map(|wrong| of_peer(&PeerError::WrongPeer(wrong.clone())))
+    link.downcast_ref::<crate::WrongPeer>().map(|wrong| of_peer(&PeerError::WrongPeer(wrong.clone())))
 }
 
 fn of_rustls(error: &Error) -> Refusal {
@@ -146,14 +137,12 @@ fn of_certificate(error: &CertificateError) -> Refusal {
 fn of_peer(error: &PeerError) -> Refusal {
     match error {
         PeerError::NotAnSvid(reason) => Refusal::NotAnSvid(reason.to_string()),
-        PeerError::WrongTrustDomain { expected, actual } => Refusal::WrongTrustDomain {
-            expected: expected.clone(),
-            actual: actual.clone(),
-        },
-        PeerError::WrongPeer(wrong) => Refusal::WrongIdentity {
-            expected: wrong.expected.clone(),
-            actual: wrong.actual.clone(),
-        },
+        PeerError::WrongTrustDomain { expected, actual } => {
+            Refusal::WrongTrustDomain { expected: expected.clone(), actual: actual.clone() }
+        }
+        PeerError::WrongPeer(wrong) => {
+            Refusal::WrongIdentity { expected: wrong.expected.clone(), actual: wrong.actual.clone() }
+        }
     }
 }
 
@@ -165,10 +154,7 @@ mod tests {
 
     #[test]
     fn the_reason_is_found_through_io_errors() {
-        let error = io::Error::new(
-            io::ErrorKind::InvalidData,
-            Error::from(CertificateError::UnknownIssuer),
-        );
+        let error = io::Error::new(io::ErrorKind::InvalidData, Error::from(CertificateError::UnknownIssuer));
         assert_eq!(handshake_refusal(&error), Refusal::UnknownIssuer);
 
         let twice = io::Error::other(error);
@@ -181,10 +167,7 @@ mod tests {
             expected: id("example.org", "shop", "orders"),
             actual: Some(id("example.org", "shop", "frontend")),
         };
-        let expected = Refusal::WrongIdentity {
-            expected: wrong.expected.clone(),
-            actual: wrong.actual.clone(),
-        };
+        let expected = Refusal::WrongIdentity { expected: wrong.expected.clone(), actual: wrong.actual.clone() };
         let in_handshake = Error::from(PeerError::from(wrong.clone()));
         for refusal in [
             handshake_refusal(&wrong),
@@ -202,19 +185,12 @@ mod tests {
         let reset = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");
         let refusal = handshake_refusal(&reset);
         assert_eq!(refusal.label(), "other");
-        assert_eq!(
-            refusal.to_string(),
-            "the TLS handshake failed: reset by peer"
-        );
+        assert_eq!(refusal.to_string(), "the TLS handshake failed: reset by peer");
     }
 
     #[test]
     fn an_alert_is_the_peers_word() {
-        let refusal =
-            handshake_refusal(&Error::AlertReceived(AlertDescription::CertificateRequired));
-        assert_eq!(
-            refusal.to_string(),
-            "the peer refused with the TLS alert CertificateRequired"
-        );
+        let refusal = handshake_refusal(&Error::AlertReceived(AlertDescription::CertificateRequired));
+        assert_eq!(refusal.to_string(), "the peer refused with the TLS alert CertificateRequired");
     }
 }

@@ -58,11 +58,7 @@ pub fn renew_at(not_before: SystemTime, not_after: SystemTime, jitter: f64) -> S
 /// Doubles from half a second to at most a minute or an eighth of what remains, whichever is shorter, so that a few
 /// attempts are always left; `jitter` (from 0 to 1) takes off up to half.
 pub fn retry_after(attempt: u32, remaining: Duration, jitter: f64) -> Duration {
-    let ceiling = if remaining.is_zero() {
-        EXPIRED_RETRY
-    } else {
-        (remaining / 8).clamp(FIRST_RETRY, LONGEST_RETRY)
-    };
+    let ceiling = if remaining.is_zero() { EXPIRED_RETRY } else { (remaining / 8).clamp(FIRST_RETRY, LONGEST_RETRY) };
     let doubled = FIRST_RETRY.saturating_mul(1 << attempt.saturating_sub(1).min(16));
     let share = 1.0 - jitter.clamp(0.0, 1.0) / 2.0;
     doubled.min(ceiling).mul_f64(share)
@@ -136,10 +132,7 @@ where
 }
 
 fn remaining(identity: &Identity, clock: &Clock) -> Duration {
-    identity
-        .not_after()
-        .duration_since(clock.now())
-        .unwrap_or_default()
+    identity.not_after().duration_since(clock.now()).unwrap_or_default()
 }
 
 async fn sleep_until(clock: &Clock, time: SystemTime) {
@@ -152,20 +145,11 @@ async fn sleep_until(clock: &Clock, time: SystemTime) {
 }
 
 fn log_renewal(svid: &Svid, failures: u32) {
-    let life = svid
-        .not_after()
-        .duration_since(svid.not_before())
-        .unwrap_or_default();
+    let life = svid.not_after().duration_since(svid.not_before()).unwrap_or_default();
     tracing::info!(id = %svid.id(), ?life, after_failures = failures, "the SVID was renewed");
 }
 
-fn log_failure(
-    identity: &Identity,
-    reason: &str,
-    attempt: u32,
-    remaining: Duration,
-    wait: Duration,
-) {
+fn log_failure(identity: &Identity, reason: &str, attempt: u32, remaining: Duration, wait: Duration) {
     let id = identity.svid().id().clone();
     if remaining.is_zero() {
         tracing::error!(%id, reason, attempt, retry_in = ?wait,

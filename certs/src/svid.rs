@@ -50,21 +50,14 @@ pub struct Svid {
 impl Svid {
     /// Checks the chain (leaf first, without the root) and the PKCS #8 key against the X509-SVID standard and against
     /// each other. Expiry is not checked here: see [`Svid::is_valid_at`].
-    pub fn parse(
-        chain: Vec<CertificateDer<'static>>,
-        pkcs8: Zeroizing<Vec<u8>>,
-    ) -> Result<Self, SvidError> {
+    pub fn parse(chain: Vec<CertificateDer<'static>>, pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, SvidError> {
         let (leaf, signers) = chain.split_first().ok_or(SvidError::EmptyChain)?;
         let leaf = Leaf::parse(leaf).map_err(SvidError::Leaf)?;
         for (signer, position) in signers.iter().zip(1..) {
             Signer::parse(signer).map_err(|reason| SvidError::Chain { position, reason })?;
         }
         let certified = certify(chain, &pkcs8)?;
-        Ok(Self {
-            leaf,
-            certified: Arc::new(certified),
-            pkcs8: Arc::new(pkcs8),
-        })
+        Ok(Self { leaf, certified: Arc::new(certified), pkcs8: Arc::new(pkcs8) })
     }
 
     pub fn id(&self) -> &SpiffeId {
@@ -101,12 +94,8 @@ impl Svid {
 
     /// Reads what [`Svid::to_pem`] wrote.
     pub fn from_pem(text: &str) -> Result<Self, SvidError> {
-        let unreadable = |what| {
-            move |error: rustls::pki_types::pem::Error| SvidError::Pem {
-                what,
-                reason: error.to_string(),
-            }
-        };
+        let unreadable =
+            |what| move |error: rustls::pki_types::pem::Error| SvidError::Pem { what, reason: error.to_string() };
         let key = pem::private_key(text).map_err(unreadable("private key"))?;
         let chain = pem::certificates(text).map_err(unreadable("certificate"))?;
         Self::parse(chain, key)

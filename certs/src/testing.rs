@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -54,8 +54,7 @@ impl RogueCa {
     ) -> (CertificateDer<'static>, CertificateDer<'static>) {
         let mut params = signer_params(&["spiffe://example.org"]);
         change(&mut params);
-        let signer =
-            CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap();
+        let signer = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap();
         let key = KeyPair::generate().unwrap();
         let leaf = leaf_params().signed_by(&key, &signer).unwrap();
         (leaf.into(), signer.der().clone())
@@ -63,9 +62,7 @@ impl RogueCa {
 }
 
 pub fn uris(uris: &[&str]) -> Vec<SanType> {
-    uris.iter()
-        .map(|uri| SanType::URI((*uri).try_into().unwrap()))
-        .collect()
+    uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect()
 }
 
 fn leaf_params() -> CertificateParams {
@@ -75,10 +72,7 @@ fn leaf_params() -> CertificateParams {
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = uris(&["spiffe://example.org/ns/shop/sa/orders"]);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.is_ca = IsCa::ExplicitNoCa;
     params
 }

@@ -29,35 +29,22 @@ pub fn server_config(identity: &Arc<Identity>, alpn: &[&[u8]]) -> Arc<ServerConf
 
 /// A server that also admits clients without a certificate, such as the identity service, where a join token may stand
 /// in for one. A certificate that is shown must still be valid.
-pub fn server_config_optional_client(
-    identity: &Arc<Identity>,
-    alpn: &[&[u8]],
-) -> Arc<ServerConfig> {
+pub fn server_config_optional_client(identity: &Arc<Identity>, alpn: &[&[u8]]) -> Arc<ServerConfig> {
     server(identity, alpn, false)
 }
 
 /// A client that shows its SVID and accepts any server of its trust domain: the caller must then check with
 /// [`crate::expect_peer`] that it is the right one.
 pub fn client_config(identity: &Arc<Identity>, alpn: &[&[u8]]) -> Arc<ClientConfig> {
-    let verifier = ServerVerifier {
-        trust: Trust::Live(identity.clone()),
-        expected: None,
-    };
+    let verifier = ServerVerifier { trust: Trust::Live(identity.clone()), expected: None };
     let config = client_builder(verifier).with_client_cert_resolver(CurrentSvid::of(identity));
     finish_client(config, alpn)
 }
 
 /// A client without an identity of its own, for a sidecar's first contact and for the CLI. Only the server `expected`
 /// is accepted, and the handshake itself fails for any other: nothing secret is sent to it.
-pub fn bootstrap_client_config(
-    bundle: TrustBundle,
-    expected: SpiffeId,
-    alpn: &[&[u8]],
-) -> Arc<ClientConfig> {
-    let verifier = ServerVerifier {
-        trust: Trust::Given(Arc::new(bundle)),
-        expected: Some(expected),
-    };
+pub fn bootstrap_client_config(bundle: TrustBundle, expected: SpiffeId, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    let verifier = ServerVerifier { trust: Trust::Given(Arc::new(bundle)), expected: Some(expected) };
     finish_client(client_builder(verifier).with_no_client_auth(), alpn)
 }
 
@@ -68,14 +55,10 @@ pub fn no_sni() -> ServerName<'static> {
 }
 
 fn server(identity: &Arc<Identity>, alpn: &[&[u8]], mandatory: bool) -> Arc<ServerConfig> {
-    let verifier = ClientVerifier {
-        trust: Trust::Live(identity.clone()),
-        mandatory,
-    };
+    let verifier = ClientVerifier { trust: Trust::Live(identity.clone()), mandatory };
     let builder = tls13(ServerConfig::builder_with_provider(provider().clone()));
-    let mut config = builder
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(CurrentSvid::of(identity));
+    let mut config =
+        builder.with_client_cert_verifier(Arc::new(verifier)).with_cert_resolver(CurrentSvid::of(identity));
     config.alpn_protocols = protocols(alpn);
     // No resumption: a resumed session skips the certificates, and with them the check of the peer's expiry and of the
     // trust bundle of this moment. Short-lived SVIDs would mean little if a session could outlive them.
@@ -84,9 +67,7 @@ fn server(identity: &Arc<Identity>, alpn: &[&[u8]], mandatory: bool) -> Arc<Serv
     Arc::new(config)
 }
 
-fn client_builder(
-    verifier: ServerVerifier,
-) -> ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+fn client_builder(verifier: ServerVerifier) -> ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
     tls13(ClientConfig::builder_with_provider(provider().clone()))
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
@@ -103,12 +84,8 @@ fn finish_client(mut config: ClientConfig, alpn: &[&[u8]]) -> Arc<ClientConfig> 
     clippy::expect_used,
     reason = "fails only if the provider, a constant of this crate, lacks TLS 1.3; every test would show it"
 )]
-fn tls13<S: rustls::ConfigSide>(
-    builder: ConfigBuilder<S, rustls::WantsVersions>,
-) -> ConfigBuilder<S, WantsVerifier> {
-    builder
-        .with_protocol_versions(&[&TLS13])
-        .expect("the provider has cipher suites and groups for TLS 1.3")
+fn tls13<S: rustls::ConfigSide>(builder: ConfigBuilder<S, rustls::WantsVersions>) -> ConfigBuilder<S, WantsVerifier> {
+    builder.with_protocol_versions(&[&TLS13]).expect("the provider has cipher suites and groups for TLS 1.3")
 }
 
 fn protocols(alpn: &[&[u8]]) -> Vec<Vec<u8>> {

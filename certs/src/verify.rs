@@ -13,8 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    SignatureScheme,
+    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 
 use crate::bundle::TrustBundle;
@@ -38,10 +37,7 @@ pub enum PeerError {
     #[error("the peer's certificate is not an X.509 SVID: {0}")]
     NotAnSvid(#[source] NotAnSvid),
     #[error("the peer is {actual}, which is not in the trust domain {expected}")]
-    WrongTrustDomain {
-        expected: TrustDomain,
-        actual: SpiffeId,
-    },
+    WrongTrustDomain { expected: TrustDomain, actual: SpiffeId },
     #[error(transparent)]
     WrongPeer(#[from] WrongPeer),
 }
@@ -63,10 +59,7 @@ pub fn peer_id(connection: &CommonState) -> Option<SpiffeId> {
 pub fn expect_peer(connection: &CommonState, expected: &SpiffeId) -> Result<(), WrongPeer> {
     match peer_id(connection) {
         Some(actual) if actual == *expected => Ok(()),
-        actual => Err(WrongPeer {
-            expected: expected.clone(),
-            actual,
-        }),
+        actual => Err(WrongPeer { expected: expected.clone(), actual }),
     }
 }
 
@@ -110,22 +103,14 @@ impl ServerCertVerifier for ServerVerifier {
         ParsedCertificate::try_from(leaf)
             .and_then(|parsed| {
                 let roots = bundle.roots();
-                verify_server_cert_signed_by_trust_anchor(
-                    &parsed,
-                    roots,
-                    intermediates,
-                    now,
-                    algorithms,
-                )
+                verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)
             })
             .map_err(|error| explain(error, leaf))?;
         let actual = check_svid(&bundle, leaf, intermediates)?;
         match &self.expected {
-            Some(expected) if actual != *expected => Err(PeerError::from(WrongPeer {
-                expected: expected.clone(),
-                actual: Some(actual),
-            })
-            .into()),
+            Some(expected) if actual != *expected => {
+                Err(PeerError::from(WrongPeer { expected: expected.clone(), actual: Some(actual) }).into())
+            }
             _ => Ok(ServerCertVerified::assertion()),
         }
     }
@@ -151,9 +136,7 @@ impl ServerCertVerifier for ServerVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -183,10 +166,7 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let bundle = self.trust.bundle();
-        bundle
-            .client_verifier()
-            .verify_client_cert(leaf, intermediates, now)
-            .map_err(|error| explain(error, leaf))?;
+        bundle.client_verifier().verify_client_cert(leaf, intermediates, now).map_err(|error| explain(error, leaf))?;
         check_svid(&bundle, leaf, intermediates)?;
         Ok(ClientCertVerified::assertion())
     }
@@ -212,9 +192,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -229,10 +207,7 @@ fn check_svid(
         Signer::parse(signer).map_err(PeerError::NotAnSvid)?;
     }
     if leaf.id.trust_domain() != bundle.trust_domain() {
-        return Err(PeerError::WrongTrustDomain {
-            expected: bundle.trust_domain().clone(),
-            actual: leaf.id,
-        });
+        return Err(PeerError::WrongTrustDomain { expected: bundle.trust_domain().clone(), actual: leaf.id });
     }
     Ok(leaf.id)
 }
@@ -244,11 +219,7 @@ fn explain(error: Error, leaf: &CertificateDer<'_>) -> Error {
         // Another CA's certificate whose signer happens to have the same name as one of ours.
         Error::InvalidCertificate(BadSignature) => UnknownIssuer.into(),
         Error::InvalidCertificate(
-            Expired
-            | ExpiredContext { .. }
-            | NotValidYet
-            | NotValidYetContext { .. }
-            | UnknownIssuer,
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } | UnknownIssuer,
         ) => error,
         other => match Leaf::parse(leaf) {
             Err(reason) => PeerError::NotAnSvid(reason).into(),

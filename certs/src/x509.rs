@@ -99,10 +99,7 @@ impl Signer {
         if !key_usage(&certificate)?.key_cert_sign() {
             return Err(NotAnSvid::SignerMayNotSign);
         }
-        Ok(Self {
-            id,
-            not_after: system_time(certificate.validity().not_after),
-        })
+        Ok(Self { id, not_after: system_time(certificate.validity().not_after) })
     }
 }
 
@@ -124,9 +121,7 @@ fn spiffe_id(certificate: &X509Certificate<'_>) -> Result<Option<SpiffeId>, NotA
             GeneralName::URI(uri) => uris.push(*uri),
             // An unreadable name could be a URI, and would then not be counted.
             GeneralName::Invalid(..) => {
-                return Err(NotAnSvid::Malformed(
-                    "one of its SANs is unreadable".to_owned(),
-                ));
+                return Err(NotAnSvid::Malformed("one of its SANs is unreadable".to_owned()));
             }
             _ => {}
         }
@@ -144,10 +139,7 @@ fn is_ca(certificate: &X509Certificate<'_>) -> Result<bool, NotAnSvid> {
 }
 
 fn key_usage<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a KeyUsage, NotAnSvid> {
-    let usage = certificate
-        .key_usage()
-        .map_err(malformed)?
-        .ok_or(NotAnSvid::NoKeyUsage)?;
+    let usage = certificate.key_usage().map_err(malformed)?.ok_or(NotAnSvid::NoKeyUsage)?;
     if !usage.critical {
         return Err(NotAnSvid::KeyUsageNotCritical);
     }

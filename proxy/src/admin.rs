@@ -33,7 +33,8 @@ async fn accept(listener: TcpListener, lifecycle: Arc<Lifecycle>) {
                 let lifecycle = lifecycle.clone();
                 async move { Ok::<_, Infallible>(answer(&lifecycle, request, peer).await) }
             });
-            let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            let connection =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an admin connection ended");
             }
@@ -50,7 +51,9 @@ async fn answer(lifecycle: &Lifecycle, request: Request<Incoming>, peer: SocketA
         (&Method::GET, "/live") => text(StatusCode::OK, "live\n"),
         (&Method::GET, "/ready") => match *lifecycle.ready.borrow() {
             true => text(StatusCode::OK, "ready\n"),
-            false => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: no certificate, no configuration, or stopping\n"),
+            false => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "not ready: no certificate, no configuration, or stopping\n")
+            }
         },
         (&Method::GET, "/metrics") => {
             let mut response = text(StatusCode::OK, &lifecycle.metrics.encode());

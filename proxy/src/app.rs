@@ -186,8 +186,7 @@ impl Process {
 
     async fn stop(&self) {
         tracing::info!("stopping");
-        let unfinished = self.lifecycle.drain_inbound().await
-            + self.lifecycle.drain_outbound().await;
+        let unfinished = self.lifecycle.drain_inbound().await + self.lifecycle.drain_outbound().await;
         if unfinished > 0 {
             tracing::warn!(connections = unfinished, "stopped before all requests had ended");
         }
@@ -201,10 +200,8 @@ async fn carry(
     (outbound_socket, inbound_socket): (std::net::TcpListener, std::net::TcpListener),
     pool: Arc<Pool>,
 ) {
-    let listeners = (
-        tokio::net::TcpListener::from_std(outbound_socket),
-        tokio::net::TcpListener::from_std(inbound_socket),
-    );
+    let listeners =
+        (tokio::net::TcpListener::from_std(outbound_socket), tokio::net::TcpListener::from_std(inbound_socket));
     let (Ok(outbound_listener), Ok(inbound_listener)) = listeners else {
         tracing::error!("a worker cannot listen");
         return;

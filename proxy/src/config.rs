@@ -118,9 +118,9 @@ impl Config {
     pub fn advertised(&self, inbound: SocketAddr) -> Result<SocketAddr, String> {
         match self.advertise {
             Some(address) => Ok(SocketAddr::new(address.ip, address.port.unwrap_or(inbound.port()))),
-            None if inbound.ip().is_unspecified() => {
-                Err(format!("--inbound-listen {inbound} takes every address: say with --advertise IP which one others reach"))
-            }
+            None if inbound.ip().is_unspecified() => Err(format!(
+                "--inbound-listen {inbound} takes every address: say with --advertise IP which one others reach"
+            )),
             None => Ok(inbound),
         }
     }
@@ -129,9 +129,9 @@ impl Config {
     /// The token's file cannot be read.
     pub fn read_join_token(&self) -> std::io::Result<Option<String>> {
         match &self.join_token_file {
-            Some(file) => std::fs::read_to_string(file)
-                .map(|text| Some(text.trim().to_owned()))
-                .map_err(|e| std::io::Error::new(e.kind(), format!("cannot read the join token from {}: {e}", file.display()))),
+            Some(file) => std::fs::read_to_string(file).map(|text| Some(text.trim().to_owned())).map_err(|e| {
+                std::io::Error::new(e.kind(), format!("cannot read the join token from {}: {e}", file.display()))
+            }),
             None => Ok(self.join_token.clone()),
         }
     }

@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+pub mod config;
 pub mod drain;
 pub mod error;
 pub mod telemetry;
@@ -30,7 +31,6 @@ pub mod lifecycle;
 
 pub mod admin;
 pub mod app;
-pub mod config;
 
 /// The version of this build, with its commit where that is known.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

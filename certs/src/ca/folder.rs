@@ -24,11 +24,7 @@ const ISSUING_KEY: &str = "issuing.key";
 /// The ending of a folder that is still being filled.
 const UNFINISHED: &str = "new";
 
-pub fn open_or_create(
-    dir: &Path,
-    trust_domain: &TrustDomain,
-    now: SystemTime,
-) -> Result<Material, CaError> {
+pub fn open_or_create(dir: &Path, trust_domain: &TrustDomain, now: SystemTime) -> Result<Material, CaError> {
     if is_missing_or_empty(dir)? {
         create(dir, &Material::generate(trust_domain, now)?)?;
     }
@@ -80,9 +76,7 @@ fn create(dir: &Path, material: &Material) -> Result<(), CaError> {
 }
 
 fn fill(dir: &Path, material: &Material) -> Result<(), CaError> {
-    let certificate = |der: &CertificateDer<'static>| {
-        pem::encode_certificates(std::slice::from_ref(der)).into_bytes()
-    };
+    let certificate = |der: &CertificateDer<'static>| pem::encode_certificates(std::slice::from_ref(der)).into_bytes();
     let write = |name: &str, bytes: &[u8]| {
         let path = dir.join(name);
         write_private(&path, bytes).map_err(io("write", &path))
@@ -107,9 +101,7 @@ fn remove_unfinished(dir: &Path) {
     let (start, end) = (format!(".{name}."), format!(".{UNFINISHED}"));
     for entry in fs::read_dir(parent(dir)).into_iter().flatten().flatten() {
         let file_name = entry.file_name();
-        let stale = file_name
-            .to_str()
-            .is_some_and(|name| name.starts_with(&start) && name.ends_with(&end));
+        let stale = file_name.to_str().is_some_and(|name| name.starts_with(&start) && name.ends_with(&end));
         if stale {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -117,15 +109,10 @@ fn remove_unfinished(dir: &Path) {
 }
 
 fn load(dir: &Path) -> Result<Material, CaError> {
-    let missing: Vec<_> = [ROOT, ROOT_KEY, ISSUING, ISSUING_KEY]
-        .into_iter()
-        .filter(|name| !dir.join(name).exists())
-        .collect();
+    let missing: Vec<_> =
+        [ROOT, ROOT_KEY, ISSUING, ISSUING_KEY].into_iter().filter(|name| !dir.join(name).exists()).collect();
     if !missing.is_empty() {
-        return Err(CaError::Incomplete {
-            dir: dir.to_owned(),
-            missing,
-        });
+        return Err(CaError::Incomplete { dir: dir.to_owned(), missing });
     }
     let material = Material {
         root: load_certificate(&dir.join(ROOT))?,
@@ -142,18 +129,13 @@ fn load_certificate(path: &Path) -> Result<CertificateDer<'static>, CaError> {
     let certificates = pem::certificates(&text).map_err(|error| damaged(path, &error))?;
     match <[_; 1]>::try_from(certificates) {
         Ok([certificate]) => Ok(certificate),
-        Err(many) => Err(damaged(
-            path,
-            &format!("{} certificates, expected one", many.len()),
-        )),
+        Err(many) => Err(damaged(path, &format!("{} certificates, expected one", many.len()))),
     }
 }
 
 fn load_key(path: &Path) -> Result<PrivateKey, CaError> {
     if is_exposed(path).map_err(io("read", path))? {
-        return Err(CaError::Exposed {
-            path: path.to_owned(),
-        });
+        return Err(CaError::Exposed { path: path.to_owned() });
     }
     let text = zeroize::Zeroizing::new(fs::read_to_string(path).map_err(io("read", path))?);
     let pkcs8 = pem::private_key(&text).map_err(|error| damaged(path, &error))?;
@@ -161,17 +143,10 @@ fn load_key(path: &Path) -> Result<PrivateKey, CaError> {
 }
 
 fn damaged(path: &Path, reason: &dyn std::fmt::Display) -> CaError {
-    CaError::Damaged {
-        what: path.display().to_string(),
-        reason: format!("is not readable: {reason}"),
-    }
+    CaError::Damaged { what: path.display().to_string(), reason: format!("is not readable: {reason}") }
 }
 
 fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CaError {
     let path = path.to_owned();
-    move |source| CaError::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| CaError::Io { action, path, source }
 }

@@ -5,8 +5,8 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyUsagePurpose, PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, PublicKeyData, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -40,27 +40,16 @@ impl Material {
     pub fn generate(trust_domain: &TrustDomain, now: SystemTime) -> Result<Self, CaError> {
         let id = trust_domain.id();
         let root_key = PrivateKey::generate()?;
-        let root = Profile::Root(&id)
-            .params(now, now + ROOT_LIFE)?
-            .self_signed(&root_key)?;
+        let root = Profile::Root(&id).params(now, now + ROOT_LIFE)?.self_signed(&root_key)?;
         let issuing_key = PrivateKey::generate()?;
-        let mut material = Self {
-            root: root.into(),
-            root_key,
-            issuing: CertificateDer::from(Vec::new()),
-            issuing_key,
-        };
+        let mut material = Self { root: root.into(), root_key, issuing: CertificateDer::from(Vec::new()), issuing_key };
         material.certify_issuing(&id, now)?;
         Ok(material)
     }
 
     /// Gives the issuing CA a new certificate if its current one ends soon; the root is never renewed this way.
     /// Returns whether it did.
-    pub fn renew_issuing(
-        &mut self,
-        trust_domain: &TrustDomain,
-        now: SystemTime,
-    ) -> Result<bool, CaError> {
+    pub fn renew_issuing(&mut self, trust_domain: &TrustDomain, now: SystemTime) -> Result<bool, CaError> {
         if now + ISSUING_RENEWAL < self.issuing_not_after()? {
             return Ok(false);
         }
@@ -101,9 +90,7 @@ impl Material {
         let root_end = signer("root.pem", &self.root)?.not_after;
         let end = (now + ISSUING_LIFE).min(root_end);
         let issuer = Issuer::from_ca_cert_der(&self.root, &self.root_key)?;
-        let issuing = Profile::Issuing(id)
-            .params(now, end)?
-            .signed_by(&self.issuing_key, &issuer)?;
+        let issuing = Profile::Issuing(id).params(now, end)?.signed_by(&self.issuing_key, &issuer)?;
         self.issuing = issuing.into();
         Ok(())
     }
@@ -173,28 +160,21 @@ impl Profile<'_> {
         match self {
             Self::Root(_) | Self::Issuing(_) => Vec::new(),
             // One SVID serves both as client and as server.
-            Self::Leaf(_) => vec![
-                ExtendedKeyUsagePurpose::ServerAuth,
-                ExtendedKeyUsagePurpose::ClientAuth,
-            ],
+            Self::Leaf(_) => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
         }
     }
 }
 
 fn parse<'a>(what: &str, der: &'a CertificateDer<'static>) -> Result<X509Certificate<'a>, CaError> {
-    let (_, certificate) = X509Certificate::from_der(der)
-        .map_err(|error| damaged(what, &format!("is not a certificate: {error}")))?;
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|error| damaged(what, &format!("is not a certificate: {error}")))?;
     Ok(certificate)
 }
 
 fn signer(what: &str, der: &CertificateDer<'static>) -> Result<Signer, CaError> {
-    Signer::parse(der)
-        .map_err(|reason| damaged(what, &format!("is not a signing certificate: {reason}")))
+    Signer::parse(der).map_err(|reason| damaged(what, &format!("is not a signing certificate: {reason}")))
 }
 
 fn damaged(what: &str, reason: &str) -> CaError {
-    CaError::Damaged {
-        what: what.to_owned(),
-        reason: reason.to_owned(),
-    }
+    CaError::Damaged { what: what.to_owned(), reason: reason.to_owned() }
 }

@@ -54,9 +54,7 @@ mod profiles {
         };
         assert!(years(root, 10));
         assert!(years(&ca.issuing, 1));
-        parse(&ca.issuing)
-            .verify_signature(Some(parse(root).public_key()))
-            .unwrap();
+        parse(&ca.issuing).verify_signature(Some(parse(root).public_key())).unwrap();
     }
 
     #[test]
@@ -76,10 +74,7 @@ mod profiles {
         assert_eq!(Leaf::parse(&chain[0]).unwrap().id, orders());
         let leaf = parse(&chain[0]);
         assert_eq!(leaf.subject().iter().count(), 0);
-        assert_eq!(
-            leaf.public_key().raw,
-            rcgen::PublicKeyData::subject_public_key_info(&key)
-        );
+        assert_eq!(leaf.public_key().raw, rcgen::PublicKeyData::subject_public_key_info(&key));
         let usage = leaf.extended_key_usage().unwrap().unwrap();
         assert!(usage.value.server_auth && usage.value.client_auth);
     }
@@ -87,13 +82,10 @@ mod profiles {
     #[test]
     fn unknown_extensions_in_a_request_do_no_harm() {
         let odd = csr(&KeyPair::generate().unwrap(), |params| {
-            let extension =
-                rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 9], vec![5, 0]);
+            let extension = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 9], vec![5, 0]);
             params.custom_extensions.push(extension);
         });
-        ca("example.org")
-            .sign(&odd, &orders(), HOUR, now())
-            .unwrap();
+        ca("example.org").sign(&odd, &orders(), HOUR, now()).unwrap();
     }
 
     #[test]
@@ -132,10 +124,7 @@ mod profiles {
             assert_eq!(svid.not_after(), ca.issuing_not_after());
         }
         let after = ca.issuing_not_after() + Duration::from_secs(1);
-        assert!(matches!(
-            ca.issue(&orders(), HOUR, after),
-            Err(CaError::Expired)
-        ));
+        assert!(matches!(ca.issue(&orders(), HOUR, after), Err(CaError::Expired)));
     }
 
     fn now_in_seconds() -> u64 {
@@ -156,18 +145,11 @@ mod requests {
 
     #[test]
     fn the_usual_keys_are_accepted() {
-        for algorithm in [
-            &rcgen::PKCS_ECDSA_P256_SHA256,
-            &rcgen::PKCS_ECDSA_P384_SHA384,
-            &rcgen::PKCS_ED25519,
-        ] {
+        for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
             let key = KeyPair::generate_for(algorithm).unwrap();
             let chain = ca("example.org").sign(&csr(&key, |_| {}), &orders(), HOUR, now());
             let leaf = parse(&chain.unwrap()[0]);
-            assert_eq!(
-                leaf.public_key().raw,
-                rcgen::PublicKeyData::subject_public_key_info(&key)
-            );
+            assert_eq!(leaf.public_key().raw, rcgen::PublicKeyData::subject_public_key_info(&key));
         }
     }
 
@@ -197,9 +179,7 @@ mod requests {
             }
         }
         let thief = Thief(KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-        let request = CertificateParams::default()
-            .serialize_request(&thief)
-            .unwrap();
+        let request = CertificateParams::default().serialize_request(&thief).unwrap();
         assert_eq!(refused(request.der()), CsrRefused::NotPossessed);
     }
 
@@ -219,10 +199,7 @@ mod requests {
     fn ids_outside_the_trust_domain_or_without_a_path_are_refused() {
         let ca = ca("example.org");
         for id in [id("other.example", "shop", "orders"), td().id()] {
-            assert!(matches!(
-                ca.issue(&id, HOUR, now()),
-                Err(CaError::ForeignId { .. })
-            ));
+            assert!(matches!(ca.issue(&id, HOUR, now()), Err(CaError::ForeignId { .. })));
         }
     }
 }
@@ -241,10 +218,8 @@ mod on_disk {
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -300,10 +275,7 @@ mod on_disk {
             let left = names(&dir);
 
             let error = open(&dir).unwrap_err();
-            assert!(
-                matches!(&error, CaError::Incomplete { missing, .. } if *missing == [name]),
-                "{error}"
-            );
+            assert!(matches!(&error, CaError::Incomplete { missing, .. } if *missing == [name]), "{error}");
             assert_eq!(names(&dir), left);
         }
     }
@@ -315,10 +287,7 @@ mod on_disk {
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("notes.txt"), "mine").unwrap();
         let error = open(&dir).unwrap_err();
-        assert!(
-            matches!(&error, CaError::Incomplete { missing, .. } if missing.len() == 4),
-            "{error}"
-        );
+        assert!(matches!(&error, CaError::Incomplete { missing, .. } if missing.len() == 4), "{error}");
         assert_eq!(names(&dir), ["notes.txt"]);
     }
 
@@ -342,13 +311,8 @@ mod on_disk {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("ca");
         let bundles: Vec<_> = std::thread::scope(|scope| {
-            let started: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| open(&dir).unwrap().trust_bundle()))
-                .collect();
-            started
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
+            let started: Vec<_> = (0..8).map(|_| scope.spawn(|| open(&dir).unwrap().trust_bundle())).collect();
+            started.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(bundles.iter().all(|bundle| *bundle == bundles[0]));
         assert_eq!(names(&dir), FILES);
@@ -404,10 +368,7 @@ mod on_disk {
         assert_ne!(autumn.issuing, first.issuing);
         assert!(autumn.issuing_not_after() > first.issuing_not_after());
         assert_eq!(autumn.trust_bundle(), first.trust_bundle());
-        assert_eq!(
-            parse(&autumn.issuing).public_key(),
-            parse(&first.issuing).public_key()
-        );
+        assert_eq!(parse(&autumn.issuing).public_key(), parse(&first.issuing).public_key());
         assert_eq!(mode(&dir.join("issuing.pem")), 0o600);
 
         let again = Ca::open_or_create(&dir, td(), now() + DAY * 301).unwrap();

@@ -10,10 +10,7 @@ fn refused(text: &str) -> IdError {
 fn a_workload_has_its_namespace_and_account() {
     let trust_domain: TrustDomain = "prod.example.com".parse().unwrap();
     let id = SpiffeId::workload(&trust_domain, "shop", "orders-v2").unwrap();
-    assert_eq!(
-        id.to_string(),
-        "spiffe://prod.example.com/ns/shop/sa/orders-v2"
-    );
+    assert_eq!(id.to_string(), "spiffe://prod.example.com/ns/shop/sa/orders-v2");
     assert_eq!(id.trust_domain(), &trust_domain);
     assert_eq!(id.path(), "/ns/shop/sa/orders-v2");
     assert_eq!(id.namespace(), Some("shop"));
@@ -49,13 +46,7 @@ fn a_namespace_cannot_smuggle_in_segments() {
 
 #[test]
 fn the_scheme_is_spiffe_in_lowercase() {
-    for text in [
-        "",
-        "spiffe:/",
-        "https://example.org/a",
-        "SPIFFE://example.org/a",
-        "example.org",
-    ] {
+    for text in ["", "spiffe:/", "https://example.org/a", "SPIFFE://example.org/a", "example.org"] {
         assert_eq!(refused(text), IdError::Scheme);
     }
 }
@@ -86,10 +77,7 @@ fn the_path_has_plain_segments_only() {
     assert_eq!(refused("spiffe://td//a"), IdError::EmptySegment);
     assert_eq!(refused("spiffe://td/a//b"), IdError::EmptySegment);
     assert_eq!(refused("spiffe://td/./a"), IdError::DotSegment(".".into()));
-    assert_eq!(
-        refused("spiffe://td/a/.."),
-        IdError::DotSegment("..".into())
-    );
+    assert_eq!(refused("spiffe://td/a/.."), IdError::DotSegment("..".into()));
     for (text, bad) in [
         ("spiffe://td/a?q=1", '?'),
         ("spiffe://td/a#f", '#'),

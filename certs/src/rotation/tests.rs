@@ -148,9 +148,7 @@ async fn after_expiry_it_goes_on_trying_without_a_storm() {
     let renew = async || {
         attempts.set(attempts.get() + 1);
         match healthy.get() {
-            true => ca
-                .issue(&id, SECOND * 5, clock.now())
-                .map_err(|e| e.to_string()),
+            true => ca.issue(&id, SECOND * 5, clock.now()).map_err(|e| e.to_string()),
             false => Err("refused".to_owned()),
         }
     };
@@ -203,13 +201,8 @@ proptest! {
 
 #[test]
 fn retries_double_up_to_their_ceiling() {
-    let waits: Vec<_> = (1..=9)
-        .map(|n| retry_after(n, DAY, 0.0).as_millis())
-        .collect();
-    assert_eq!(
-        waits,
-        [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]
-    );
+    let waits: Vec<_> = (1..=9).map(|n| retry_after(n, DAY, 0.0).as_millis()).collect();
+    assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
     assert_eq!(retry_after(3, DAY, 1.0), SECOND);
     assert_eq!(retry_after(50, Duration::ZERO, 0.0), EXPIRED_RETRY);
     assert_eq!(retry_after(50, SECOND * 16, 0.0), SECOND * 2);

@@ -5,9 +5,7 @@ use crate::key::PrivateKey;
 use crate::testing::{HOUR, RogueCa, ca, id, now};
 
 fn svid() -> Svid {
-    ca("example.org")
-        .issue(&id("example.org", "shop", "orders"), HOUR, now())
-        .unwrap()
+    ca("example.org").issue(&id("example.org", "shop", "orders"), HOUR, now()).unwrap()
 }
 
 #[test]
@@ -35,32 +33,20 @@ fn a_file_without_its_parts_says_what_is_missing() {
 #[test]
 fn the_key_must_be_the_leafs() {
     let other = PrivateKey::generate().unwrap();
-    assert!(matches!(
-        Svid::parse(svid().chain().to_vec(), other.pkcs8()),
-        Err(SvidError::NotOurKey)
-    ));
+    assert!(matches!(Svid::parse(svid().chain().to_vec(), other.pkcs8()), Err(SvidError::NotOurKey)));
     let garbage = Zeroizing::new(b"no key".to_vec());
-    assert!(matches!(
-        Svid::parse(svid().chain().to_vec(), garbage),
-        Err(SvidError::Key(_))
-    ));
+    assert!(matches!(Svid::parse(svid().chain().to_vec(), garbage), Err(SvidError::Key(_))));
 }
 
 #[test]
 fn the_leaf_and_its_signers_must_meet_the_standard() {
     let key = || PrivateKey::generate().unwrap().pkcs8();
     let bad = RogueCa::new().leaf(|params| params.subject_alt_names.clear());
-    assert!(matches!(
-        Svid::parse(vec![bad], key()),
-        Err(SvidError::Leaf(NotAnSvid::NoUriSan))
-    ));
+    assert!(matches!(Svid::parse(vec![bad], key()), Err(SvidError::Leaf(NotAnSvid::NoUriSan))));
     let good = RogueCa::new().leaf(|_| {});
     assert!(matches!(
         Svid::parse(vec![good.clone(), good], key()),
-        Err(SvidError::Chain {
-            position: 1,
-            reason: NotAnSvid::SignerHasPath(_)
-        })
+        Err(SvidError::Chain { position: 1, reason: NotAnSvid::SignerHasPath(_) })
     ));
 }
 

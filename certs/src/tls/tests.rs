@@ -25,10 +25,7 @@ fn workload(ca: &Ca, account: &str) -> Arc<Identity> {
     Identity::new(ca.issue(&id, HOUR, now()).unwrap(), ca.trust_bundle())
 }
 
-async fn handshake(
-    client: &Arc<ClientConfig>,
-    server: &Arc<ServerConfig>,
-) -> (io::Result<Client>, io::Result<Server>) {
+async fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> (io::Result<Client>, io::Result<Server>) {
     let (near, far) = duplex(64 * 1024);
     tokio::join!(
         TlsConnector::from(client.clone()).connect(no_sni(), near),
@@ -42,10 +39,7 @@ async fn connect(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> (Cli
 }
 
 /// What the server says about a client that it refuses, and what the client then learns at its first read.
-async fn refused_by_server(
-    client: &Arc<ClientConfig>,
-    server: &Arc<ServerConfig>,
-) -> (Refusal, Refusal) {
+async fn refused_by_server(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> (Refusal, Refusal) {
     let (client, server) = handshake(client, server).await;
     let verdict = handshake_refusal(&server.unwrap_err());
     let learned = client.unwrap().read(&mut [0]).await.unwrap_err();
@@ -67,11 +61,7 @@ async fn assert_works((client, server): &mut (Client, Server)) {
 async fn both_sides_see_whom_they_talk_to() {
     let ca = ca("example.org");
     let (frontend, orders) = (workload(&ca, "frontend"), workload(&ca, "orders"));
-    let mut pair = connect(
-        &client_config(&frontend, ALPN),
-        &server_config(&orders, ALPN),
-    )
-    .await;
+    let mut pair = connect(&client_config(&frontend, ALPN), &server_config(&orders, ALPN)).await;
     assert_works(&mut pair).await;
 
     let (client, server) = (pair.0.get_ref().1, pair.1.get_ref().1);
@@ -86,16 +76,9 @@ async fn both_sides_see_whom_they_talk_to() {
 async fn the_preferred_cryptography_is_negotiated() {
     let ca = ca("example.org");
     let identity = workload(&ca, "orders");
-    let (client, _) = connect(
-        &client_config(&identity, ALPN),
-        &server_config(&identity, ALPN),
-    )
-    .await;
+    let (client, _) = connect(&client_config(&identity, ALPN), &server_config(&identity, ALPN)).await;
     let connection = client.get_ref().1;
-    assert_eq!(
-        connection.protocol_version(),
-        Some(ProtocolVersion::TLSv1_3)
-    );
+    assert_eq!(connection.protocol_version(), Some(ProtocolVersion::TLSv1_3));
     let suite = connection.negotiated_cipher_suite().unwrap();
     assert_eq!(suite.suite(), CipherSuite::TLS13_AES_128_GCM_SHA256);
     let group = connection.negotiated_key_exchange_group().unwrap();
@@ -107,14 +90,8 @@ async fn peers_without_the_hybrid_exchange_fall_back() {
     let ca = ca("example.org");
     let identity = workload(&ca, "orders");
     for group in [kx_group::X25519, kx_group::SECP256R1] {
-        let provider = CryptoProvider {
-            kx_groups: vec![group],
-            ..(**provider()).clone()
-        };
-        let verifier = ServerVerifier {
-            trust: Trust::Live(identity.clone()),
-            expected: None,
-        };
+        let provider = CryptoProvider { kx_groups: vec![group], ..(**provider()).clone() };
+        let verifier = ServerVerifier { trust: Trust::Live(identity.clone()), expected: None };
         let old = tls13(ClientConfig::builder_with_provider(provider.into()))
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
@@ -166,10 +143,7 @@ async fn a_client_without_a_certificate_is_refused() {
     let anonymous = bootstrap_client_config(ca.trust_bundle(), orders.svid().id().clone(), ALPN);
     let (verdict, learned) = refused_by_server(&anonymous, &server_config(&orders, ALPN)).await;
     assert_eq!(verdict, Refusal::NoCertificate);
-    assert_eq!(
-        learned,
-        Refusal::Alert(rustls::AlertDescription::CertificateRequired)
-    );
+    assert_eq!(learned, Refusal::Alert(rustls::AlertDescription::CertificateRequired));
 }
 
 #[tokio::test]
@@ -185,10 +159,7 @@ async fn a_client_may_be_anonymous_where_that_is_allowed() {
     assert_eq!(peer_id(pair.1.get_ref().1), None);
 
     let pair = connect(&client_config(&orders, ALPN), &server).await;
-    assert_eq!(
-        peer_id(pair.1.get_ref().1).as_ref(),
-        Some(orders.svid().id())
-    );
+    assert_eq!(peer_id(pair.1.get_ref().1).as_ref(), Some(orders.svid().id()));
 }
 
 #[tokio::test]
@@ -213,13 +184,7 @@ async fn a_bootstrap_client_refuses_any_other_server() {
     let (client, server) = handshake(&client, &server).await;
 
     let refusal = handshake_refusal(&client.unwrap_err());
-    assert_eq!(
-        refusal,
-        Refusal::WrongIdentity {
-            expected,
-            actual: Some(impostor.svid().id().clone())
-        }
-    );
+    assert_eq!(refusal, Refusal::WrongIdentity { expected, actual: Some(impostor.svid().id().clone()) });
     assert_eq!(handshake_refusal(&server.unwrap_err()).label(), "alert");
 }
 
@@ -249,13 +214,9 @@ async fn an_expired_peer_is_refused_on_either_side() {
     let svid = ca.issue(&id("example.org", "shop", "orders"), day, long_ago);
     let expired = Identity::new(svid.unwrap(), ca.trust_bundle());
 
-    let (verdict, learned) =
-        refused_by_server(&client_config(&expired, &[]), &server_config(&fresh, &[])).await;
+    let (verdict, learned) = refused_by_server(&client_config(&expired, &[]), &server_config(&fresh, &[])).await;
     assert_eq!(verdict, Refusal::Expired);
-    assert_eq!(
-        learned,
-        Refusal::Alert(rustls::AlertDescription::CertificateExpired)
-    );
+    assert_eq!(learned, Refusal::Alert(rustls::AlertDescription::CertificateExpired));
 
     let (client, _) = handshake(&client_config(&fresh, &[]), &server_config(&expired, &[])).await;
     assert_eq!(handshake_refusal(&client.unwrap_err()), Refusal::Expired);
@@ -268,10 +229,7 @@ async fn a_peer_of_another_mesh_is_refused() {
     let svid = theirs.issue(&id("other.example", "shop", "orders"), HOUR, now());
     let them = Identity::new(svid.unwrap(), theirs.trust_bundle());
     let (client, _) = handshake(&client_config(&us, &[]), &server_config(&them, &[])).await;
-    assert_eq!(
-        handshake_refusal(&client.unwrap_err()),
-        Refusal::UnknownIssuer
-    );
+    assert_eq!(handshake_refusal(&client.unwrap_err()), Refusal::UnknownIssuer);
 }
 
 #[tokio::test]
@@ -310,10 +268,7 @@ async fn a_new_svid_is_used_at_once_and_live_connections_go_on() {
         let client_leaf = server.peer_certificates().unwrap()[0].clone();
         (client_leaf, server_leaf)
     };
-    let current = (
-        frontend.svid().chain()[0].clone(),
-        orders.svid().chain()[0].clone(),
-    );
+    let current = (frontend.svid().chain()[0].clone(), orders.svid().chain()[0].clone());
     assert_eq!(leaf_of(&after), current);
     assert_ne!(leaf_of(&before).0, current.0);
     assert_ne!(leaf_of(&before).1, current.1);
@@ -352,10 +307,7 @@ async fn bytes_that_are_not_tls_are_refused() {
     let (mut near, far) = duplex(4096);
     near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let accepting = TlsAcceptor::from(server_config(&identity, &[])).accept(far);
-    assert_eq!(
-        handshake_refusal(&accepting.await.unwrap_err()).label(),
-        "other"
-    );
+    assert_eq!(handshake_refusal(&accepting.await.unwrap_err()).label(), "other");
 }
 
 #[test]
@@ -371,10 +323,7 @@ fn times_do_not_depend_on_a_hidden_clock() {
     // The verifiers take the time that rustls hands them; this is what makes expiry testable at all.
     let ca = ca("example.org");
     let svid = ca.issue(&id("example.org", "shop", "orders"), HOUR, now());
-    let verifier = ServerVerifier {
-        trust: Trust::Given(Arc::new(ca.trust_bundle())),
-        expected: None,
-    };
+    let verifier = ServerVerifier { trust: Trust::Given(Arc::new(ca.trust_bundle())), expected: None };
     let svid = svid.unwrap();
     let at = |time: SystemTime| {
         use rustls::client::danger::ServerCertVerifier;

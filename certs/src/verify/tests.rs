@@ -15,24 +15,16 @@ fn verify(bundle: TrustBundle, chain: &[CertificateDer<'static>]) -> Result<(), 
     let time = UnixTime::since_unix_epoch(since_epoch);
     let (leaf, intermediates) = chain.split_first().unwrap();
 
-    let server = ServerVerifier {
-        trust: Trust::Given(bundle.clone()),
-        expected: None,
-    };
+    let server = ServerVerifier { trust: Trust::Given(bundle.clone()), expected: None };
     let name = crate::tls::no_sni();
     let as_server = server
         .verify_server_cert(leaf, intermediates, &name, &[], time)
         .map(drop)
         .map_err(|error| handshake_refusal(&error));
 
-    let client = ClientVerifier {
-        trust: Trust::Given(bundle),
-        mandatory: true,
-    };
-    let as_client = client
-        .verify_client_cert(leaf, intermediates, time)
-        .map(drop)
-        .map_err(|error| handshake_refusal(&error));
+    let client = ClientVerifier { trust: Trust::Given(bundle), mandatory: true };
+    let as_client =
+        client.verify_client_cert(leaf, intermediates, time).map(drop).map_err(|error| handshake_refusal(&error));
 
     assert_eq!(as_server, as_client);
     as_server
@@ -97,10 +89,7 @@ fn a_leaf_for_one_side_only_is_refused_on_both() {
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     });
     let refusal = verify(ca.bundle(), &[leaf]).unwrap_err();
-    assert_eq!(
-        refusal,
-        not_an_svid(NotAnSvid::NoExtendedUsage("serverAuth"))
-    );
+    assert_eq!(refusal, not_an_svid(NotAnSvid::NoExtendedUsage("serverAuth")));
 }
 
 #[test]
@@ -138,9 +127,7 @@ fn an_expired_signer_is_refused() {
 #[test]
 fn a_foreign_ca_of_the_same_trust_domain_is_refused() {
     let (ours, theirs) = (ca("example.org"), ca("example.org"));
-    let svid = theirs
-        .issue(&id("example.org", "shop", "orders"), HOUR, now())
-        .unwrap();
+    let svid = theirs.issue(&id("example.org", "shop", "orders"), HOUR, now()).unwrap();
     let refusal = verify(ours.trust_bundle(), svid.chain()).unwrap_err();
     assert_eq!(refusal, Refusal::UnknownIssuer);
 
@@ -156,10 +143,7 @@ fn a_foreign_trust_domain_is_refused_even_from_our_own_ca() {
     let refusal = refused_leaf(|params| params.subject_alt_names = uris(&[foreign]));
     assert_eq!(
         refusal,
-        Refusal::WrongTrustDomain {
-            expected: "example.org".parse().unwrap(),
-            actual: foreign.parse().unwrap(),
-        }
+        Refusal::WrongTrustDomain { expected: "example.org".parse().unwrap(), actual: foreign.parse().unwrap() }
     );
 }
 
@@ -186,9 +170,7 @@ fn a_signer_with_a_path_in_its_id_is_refused() {
 #[test]
 fn a_chain_without_its_issuing_ca_is_refused() {
     let ca = ca("example.org");
-    let svid = ca
-        .issue(&id("example.org", "shop", "orders"), HOUR, now())
-        .unwrap();
+    let svid = ca.issue(&id("example.org", "shop", "orders"), HOUR, now()).unwrap();
     let refusal = verify(ca.trust_bundle(), &svid.chain()[..1]).unwrap_err();
     assert_eq!(refusal, Refusal::UnknownIssuer);
 }

@@ -1,9 +1,6 @@
 //! One test for each MUST of the X509-SVID standard. That a handshake applies them too is shown in `verify/tests.rs`.
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa,
-    KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 
 use super::*;
 use crate::testing::{RogueCa, id, uris};
@@ -26,9 +23,7 @@ fn a_leaf_that_meets_the_standard_is_accepted() {
 #[test]
 fn other_sans_are_allowed_beside_the_uri() {
     let leaf = leaf(|params| {
-        params.subject_alt_names.push(rcgen::SanType::DnsName(
-            "orders.example.org".try_into().unwrap(),
-        ));
+        params.subject_alt_names.push(rcgen::SanType::DnsName("orders.example.org".try_into().unwrap()));
     });
     assert_eq!(leaf.unwrap().id, id("example.org", "shop", "orders"));
 }
@@ -47,15 +42,9 @@ fn a_leaf_must_have_a_uri_san() {
 #[test]
 fn a_leaf_must_have_exactly_one_uri_san() {
     let two = ["spiffe://example.org/a", "spiffe://example.org/b"];
-    assert_eq!(
-        leaf(|params| params.subject_alt_names = uris(&two)),
-        Err(NotAnSvid::ManyUriSans(2))
-    );
+    assert_eq!(leaf(|params| params.subject_alt_names = uris(&two)), Err(NotAnSvid::ManyUriSans(2)));
     let one_is_no_id = ["spiffe://example.org/a", "https://example.org"];
-    assert_eq!(
-        leaf(|params| params.subject_alt_names = uris(&one_is_no_id)),
-        Err(NotAnSvid::ManyUriSans(2))
-    );
+    assert_eq!(leaf(|params| params.subject_alt_names = uris(&one_is_no_id)), Err(NotAnSvid::ManyUriSans(2)));
 }
 
 #[test]
@@ -65,20 +54,14 @@ fn a_second_san_extension_is_refused() {
         let uri = b"spiffe://example.org/b";
         let mut content = vec![0x30, uri.len() as u8 + 2, 0x86, uri.len() as u8];
         content.extend_from_slice(uri);
-        params
-            .custom_extensions
-            .push(CustomExtension::from_oid_content(&[2, 5, 29, 17], content));
+        params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], content));
     });
     assert!(matches!(twice, Err(NotAnSvid::Malformed(_))), "{twice:?}");
 }
 
 #[test]
 fn the_uri_san_must_be_a_spiffe_id() {
-    for uri in [
-        "https://example.org/a",
-        "spiffe://example.org/a/",
-        "spiffe://Example.org/a",
-    ] {
+    for uri in ["https://example.org/a", "spiffe://example.org/a/", "spiffe://Example.org/a"] {
         let refused = leaf(|params| params.subject_alt_names = uris(&[uri]));
         assert!(matches!(refused, Err(NotAnSvid::BadId(_))), "{uri}");
     }
@@ -139,11 +122,9 @@ fn a_leaf_must_not_have_crl_sign() {
 #[test]
 fn extended_key_usage_may_be_absent_but_not_partial() {
     leaf(|params| params.extended_key_usages.clear()).unwrap();
-    let client_only =
-        leaf(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
+    let client_only = leaf(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
     assert_eq!(client_only, Err(NotAnSvid::NoExtendedUsage("serverAuth")));
-    let server_only =
-        leaf(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let server_only = leaf(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
     assert_eq!(server_only, Err(NotAnSvid::NoExtendedUsage("clientAuth")));
 }
 
@@ -152,12 +133,7 @@ fn bytes_that_are_no_certificate_are_refused() {
     let good = RogueCa::new().leaf(|_| {});
     let mut longer = good.to_vec();
     longer.push(0);
-    for bytes in [
-        Vec::new(),
-        b"hello".to_vec(),
-        good[..good.len() - 1].to_vec(),
-        longer,
-    ] {
+    for bytes in [Vec::new(), b"hello".to_vec(), good[..good.len() - 1].to_vec(), longer] {
         let refused = Leaf::parse(&bytes.into());
         assert!(matches!(refused, Err(NotAnSvid::Malformed(_))));
     }

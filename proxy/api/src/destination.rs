@@ -20,7 +20,9 @@ pub struct Destination {
 pub enum State {
     Service(Service),
     /// No such service port; the nearest known service name hints at a typing error.
-    Unknown { nearest: Option<String> },
+    Unknown {
+        nearest: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,11 +82,8 @@ impl Backend {
 impl Service {
     /// The service that no route is attached to: everything goes to `backend`.
     pub fn direct(backend: Backend) -> Self {
-        let target = WeightedBackend {
-            weight: 1,
-            target: Target::Backend(backend.name.clone()),
-            filters: Default::default(),
-        };
+        let target =
+            WeightedBackend { weight: 1, target: Target::Backend(backend.name.clone()), filters: Default::default() };
         let rule = Rule {
             origin: Origin {
                 kind: "MeshService".into(),

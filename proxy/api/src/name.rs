@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{proto::api::v1 as pb, wire::{WireError, required}};
+use crate::{
+    proto::api::v1 as pb,
+    wire::{WireError, required},
+};
 
 /// A service: `<namespace>/<service>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,10 +35,7 @@ pub struct NameError {
 /// Whether `text` is a DNS label (RFC 1123): what a namespace and a service may be called.
 pub fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 impl ServiceName {

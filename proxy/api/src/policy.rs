@@ -123,9 +123,7 @@ impl TryFrom<pb::CircuitBreaker> for CircuitBreaker {
         if !(1..=100).contains(&wire.failure_rate_percent) {
             return Err(WireError::new("failure_rate_percent", "must be from 1 to 100"));
         }
-        let positive = |value: u64, field| {
-            millis(value).ok_or_else(|| WireError::new(field, "must be more than 0"))
-        };
+        let positive = |value: u64, field| millis(value).ok_or_else(|| WireError::new(field, "must be more than 0"));
         let open_initial = positive(wire.open_initial_ms, "open_initial_ms")?;
         Ok(Self {
             failure_rate_percent: wire.failure_rate_percent,

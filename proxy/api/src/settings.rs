@@ -62,8 +62,7 @@ fn settings_file(args: &[OsString]) -> Option<PathBuf> {
 
 /// The command, with the settings of `file` as the defaults of its flags.
 pub fn with_defaults(mut command: Command, file: &Path) -> Result<Command, SettingsError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| SettingsError::Read { file: file.to_owned(), source })?;
+    let text = std::fs::read_to_string(file).map_err(|source| SettingsError::Read { file: file.to_owned(), source })?;
     let settings: serde_json::Map<String, serde_json::Value> = serde_saphyr::from_str(&text)
         .map_err(|e| SettingsError::Syntax { file: file.to_owned(), reason: e.to_string() })?;
     for (key, value) in settings {
@@ -72,8 +71,7 @@ pub fn with_defaults(mut command: Command, file: &Path) -> Result<Command, Setti
             .find(|arg| arg.get_long() == Some(key.as_str()))
             .map(|arg| arg.get_id().clone())
             .ok_or_else(|| unknown(&command, file, &key))?;
-        let values = texts(&value)
-            .ok_or_else(|| SettingsError::Type { file: file.to_owned(), key: key.clone() })?;
+        let values = texts(&value).ok_or_else(|| SettingsError::Type { file: file.to_owned(), key: key.clone() })?;
         command = command.mut_arg(id, |arg| arg.default_values(values).required(false));
     }
     Ok(command)

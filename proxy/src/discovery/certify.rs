@@ -61,7 +61,12 @@ pub async fn obtain(config: &Config, state: Option<&StateDir>) -> anyhow::Result
 }
 
 /// Renews the SVID in time, for as long as it is polled.
-pub async fn renew(identity: Arc<Identity>, channel: Channel, state: Option<Arc<StateDir>>, metrics: Arc<Metrics>) -> Infallible {
+pub async fn renew(
+    identity: Arc<Identity>,
+    channel: Channel,
+    state: Option<Arc<StateDir>>,
+    metrics: Arc<Metrics>,
+) -> Infallible {
     received(&identity.svid(), state.as_deref(), &metrics);
     let keeper = identity.clone();
     let request = move || {

@@ -37,9 +37,15 @@ fn open(address: &str, tls: TlsConnector, expected: SpiffeId) -> Channel {
         .connect_with_connector_lazy(connector)
 }
 
-async fn connect(address: Arc<str>, tls: TlsConnector, expected: SpiffeId) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+async fn connect(
+    address: Arc<str>,
+    tls: TlsConnector,
+    expected: SpiffeId,
+) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
     let refused = |reason: String| io::Error::other(format!("the control plane at {address}: {reason}"));
-    let tcp = TcpStream::connect(&*address).await.map_err(|e| io::Error::new(e.kind(), format!("the control plane at {address}: {e}")))?;
+    let tcp = TcpStream::connect(&*address)
+        .await
+        .map_err(|e| io::Error::new(e.kind(), format!("the control plane at {address}: {e}")))?;
     let _ = tcp.set_nodelay(true);
     let stream = tls.connect(no_sni(), tcp).await.map_err(|e| refused(handshake_refusal(&e).to_string()))?;
     expect_peer(stream.get_ref().1, &expected).map_err(|e| refused(e.to_string()))?;

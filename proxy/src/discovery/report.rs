@@ -21,9 +21,10 @@ use crate::{
     policy::{CircuitBreaker, circuit_breaker::State},
 };
 
-/// How soon a change of a circuit is reported.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often a report is sent although nothing has changed.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Changes that come in a burst are reported together.
+const BURST: Duration = Duration::from_millis(50);
 
 pub struct Reporter {
     pub channel: Channel,
@@ -61,27 +62,33 @@ impl Reporter {
             Ok(response) => response.into_inner(),
             Err(status) => return channel::reason(&status),
         };
-        let mut last_sent = Instant::now();
+        let mut transitions = self.store.transitions();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.reset();
         loop {
-            tokio::select! {
+            let is_due = tokio::select! {
                 ack = acks.message() => match ack {
                     Ok(Some(ack)) => {
                         backoff.reset();
                         self.take(&ack, &sent);
+                        false
                     }
                     Ok(None) => return "the control plane closed it".to_owned(),
                     Err(status) => return channel::reason(&status),
                 },
-                Ok(()) = self.serving.changed() => {}
-                Ok(()) = self.leaving.changed() => {}
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            let next = self.report(sent.sequence + 1);
-            if differs(&next, &sent) || last_sent.elapsed() >= HEARTBEAT {
-                if reports.send(next.clone()).await.is_err() {
+                Ok(()) = self.serving.changed() => true,
+                Ok(()) = self.leaving.changed() => true,
+                Ok(()) = transitions.changed() => {
+                    tokio::time::sleep(BURST).await;
+                    true
+                }
+                _ = heartbeat.tick() => true,
+            };
+            if is_due {
+                sent = self.report(sent.sequence + 1);
+                if reports.send(sent.clone()).await.is_err() {
                     return "the connection was lost".to_owned();
                 }
-                (sent, last_sent) = (next, Instant::now());
             }
         }
     }
@@ -137,17 +144,4 @@ fn describe(backend: &str, endpoint: &str, breaker: &CircuitBreaker, started: Sy
         since_ms: i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX),
         times_opened: status.times_opened,
     }
-}
-
-/// Whether `next` says anything that `sent` did not. Times are left out: they are measured anew for each report.
-fn differs(next: &WorkloadReport, sent: &WorkloadReport) -> bool {
-    let facts = |report: &WorkloadReport| {
-        let circuits: Vec<_> = report
-            .circuits
-            .iter()
-            .map(|c| (c.backend.clone(), c.endpoint.clone(), c.state, c.times_opened))
-            .collect();
-        (report.serving, report.leaving, report.svid_not_after, circuits)
-    };
-    facts(next) != facts(sent)
 }

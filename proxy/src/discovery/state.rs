@@ -25,7 +25,8 @@ impl StateDir {
     /// # Errors
     /// The folder cannot be made.
     pub fn open(dir: &Path) -> anyhow::Result<Self> {
-        file::create_private_dir(dir).map_err(|e| anyhow::anyhow!("cannot make the state folder {}: {e}", dir.display()))?;
+        file::create_private_dir(dir)
+            .map_err(|e| anyhow::anyhow!("cannot make the state folder {}: {e}", dir.display()))?;
         Ok(Self { dir: dir.to_owned() })
     }
 

@@ -91,8 +91,8 @@ impl Discovery {
             // The channel has room for the first four.
             let _ = requests.try_send(request);
         }
-        let mut client = AggregatedDiscoveryServiceClient::new(self.channel.clone())
-            .max_decoding_message_size(64 << 20);
+        let mut client =
+            AggregatedDiscoveryServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20);
         let mut responses = match client.delta_aggregated_resources(ReceiverStream::new(outgoing)).await {
             Ok(response) => response.into_inner(),
             Err(status) => return channel::reason(&status),
@@ -262,9 +262,5 @@ fn refusal(rejected: Vec<Rejection>) -> xds::Status {
         type_url: "type.googleapis.com/weft.api.v1.Rejection".to_owned(),
         value: rejection.encode_to_vec(),
     };
-    xds::Status {
-        code: INVALID_ARGUMENT,
-        message: lines.join("; "),
-        details: rejected.into_iter().map(any).collect(),
-    }
+    xds::Status { code: INVALID_ARGUMENT, message: lines.join("; "), details: rejected.into_iter().map(any).collect() }
 }

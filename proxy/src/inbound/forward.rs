@@ -49,8 +49,9 @@ pub(super) async fn forward(
 
     let request = Request::from_parts(parts, Body::stream(body));
     let sent = cx.pool.send(app, hop, CONNECT_LIMIT, request).await;
-    let (response, lease) = sent.map_err(|Unanswered { error, .. }| {
-        ProxyError { details: format!("the application: {}", error.details), ..error }
+    let (response, lease) = sent.map_err(|Unanswered { error, .. }| ProxyError {
+        details: format!("the application: {}", error.details),
+        ..error
     })?;
 
     let switched = upgrade::is_switch(&response);
@@ -65,7 +66,9 @@ pub(super) async fn forward(
             upgrade::set(response.headers_mut(), granted.unwrap_or(protocol));
             Ok(upgrade::join(response, caller, cx.drain.place()))
         }
-        (true, None) => Err(ProxyError::new(Kind::UpgradeFailed, "the application switched protocols without being asked")),
+        (true, None) => {
+            Err(ProxyError::new(Kind::UpgradeFailed, "the application switched protocols without being asked"))
+        }
         (false, _) => Ok(response),
     }
 }

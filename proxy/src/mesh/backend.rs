@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use tokio::sync::watch;
 use weft_proxy_api as api;
 
 use crate::{
@@ -10,7 +11,10 @@ use crate::{
         CircuitBreaker, Outcome,
         circuit_breaker::{Guard, Rejected, Transition},
     },
-    telemetry::metrics::{Direction, Metrics, RequestMetrics},
+    telemetry::{
+        Metrics,
+        metrics::{Direction, RequestMetrics},
+    },
 };
 
 pub struct Backend {
@@ -20,13 +24,20 @@ pub struct Backend {
     pub breaker: Arc<CircuitBreaker>,
     pub balancer: Arc<Balancer>,
     pub requests: RequestMetrics,
-    metrics: Arc<Metrics>,
+    watchers: Watchers,
+}
+
+/// Who is told when a circuit changes its state.
+#[derive(Clone)]
+pub struct Watchers {
+    pub metrics: Arc<Metrics>,
+    pub transitions: watch::Sender<()>,
 }
 
 impl Backend {
     /// A backend with these settings. What `before` had learned about the same backend stays: its circuit, its
     /// endpoints with their latencies and circuits.
-    pub fn new(settings: &api::Backend, before: Option<&Backend>, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(settings: &api::Backend, before: Option<&Backend>, watchers: &Watchers) -> Self {
         let label = settings.name.to_string();
         let (breaker, balancer) = match before {
             Some(before) => {
@@ -51,9 +62,9 @@ impl Backend {
             settings: settings.clone(),
             breaker,
             balancer,
-            requests: metrics.requests(Direction::Outbound, &label),
+            requests: watchers.metrics.requests(Direction::Outbound, &label),
             label: label.into(),
-            metrics: metrics.clone(),
+            watchers: watchers.clone(),
         }
     }
 
@@ -72,7 +83,8 @@ impl Backend {
     /// Shows a transition of the backend's own circuit, or of one endpoint's, to people.
     pub fn report(&self, endpoint: Option<&str>, transition: Option<Transition>) {
         let Some(transition) = transition else { return };
-        self.metrics.circuit(&self.label, endpoint.unwrap_or_default(), transition.to.name());
+        self.watchers.metrics.circuit(&self.label, endpoint.unwrap_or_default(), transition.to.name());
+        self.watchers.transitions.send_replace(());
         match endpoint {
             None => tracing::warn!(backend = %self.label, "circuit {transition}"),
             Some(endpoint) => tracing::warn!(backend = %self.label, endpoint, "circuit {transition}"),

@@ -8,11 +8,8 @@ use weft_proxy_api::{
     route::{Filters, Origin, Redirect, Target},
 };
 
-use super::Backend;
-use crate::{
-    route::{RouteTable, Split},
-    telemetry::Metrics,
-};
+use super::backend::{Backend, Watchers};
+use crate::route::{RouteTable, Split};
 
 pub type Backends = HashMap<ServicePort, Arc<Backend>>;
 
@@ -49,29 +46,28 @@ pub struct Share {
 }
 
 pub enum To {
-    Backend { backend: Arc<Backend>, fallback: Option<Arc<Backend>> },
+    Backend {
+        backend: Arc<Backend>,
+        fallback: Option<Arc<Backend>>,
+    },
     /// Why this share leads nowhere.
     Nowhere(String),
 }
 
 /// The live backends of a destination. `before` has those in use, whose state is kept.
-pub fn backends(service: &api::Service, before: &Backends, metrics: &Arc<Metrics>) -> Backends {
+pub fn backends(service: &api::Service, before: &Backends, watchers: &Watchers) -> Backends {
     let live = |settings: &api::Backend| {
         let known = before.get(&settings.name);
         match known {
             Some(known) if known.settings == *settings => known.clone(),
-            known => Arc::new(Backend::new(settings, known.map(Arc::as_ref), metrics)),
+            known => Arc::new(Backend::new(settings, known.map(Arc::as_ref), watchers)),
         }
     };
     service.backends.iter().map(|settings| (settings.name.clone(), live(settings))).collect()
 }
 
 /// The live destination, over its live backends.
-pub fn destination(
-    name: &ServicePort,
-    service: &api::Service,
-    backends: &Backends,
-) -> Destination {
+pub fn destination(name: &ServicePort, service: &api::Service, backends: &Backends) -> Destination {
     Destination {
         name: name.clone(),
         routes: RouteTable::compile(service),

@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,6 +19,7 @@ use weft_proxy_api::{self as api, Endpoint, Inbound, Resource, ServicePort, Stat
 
 use super::{
     Destination,
+    backend::Watchers,
     compile::{self, Backends},
 };
 use crate::{
@@ -35,7 +39,7 @@ pub struct Store {
     wanted: mpsc::UnboundedSender<ServicePort>,
     started: Instant,
     identity: Arc<Identity>,
-    metrics: Arc<Metrics>,
+    watchers: Watchers,
     access_log: Arc<AccessLog>,
 }
 
@@ -78,7 +82,7 @@ impl Store {
             wanted,
             started: Instant::now(),
             identity,
-            metrics,
+            watchers: Watchers { metrics, transitions: watch::Sender::new(()) },
             access_log,
         };
         (Arc::new(store), asked)
@@ -136,6 +140,11 @@ impl Store {
         self.changed.subscribe()
     }
 
+    /// Told after every change of a circuit's state.
+    pub fn transitions(&self) -> watch::Receiver<()> {
+        self.watchers.transitions.subscribe()
+    }
+
     /// Takes one update as a whole. The resources are valid: decoding them has refused what is not.
     pub fn apply(&self, resources: Vec<Resource>, removed: Vec<(api::Kind, String)>) {
         let mut writer = self.lock();
@@ -172,7 +181,10 @@ impl Store {
             Resource::Destination(api::Destination { name, state: State::Unknown { nearest } }) => {
                 writer.destinations.remove(&name);
                 writer.pending.remove(&name);
-                next.insert(name, Known::Unknown(Arc::new(Unknown { nearest, last_used: AtomicU64::new(self.clock()) })));
+                next.insert(
+                    name,
+                    Known::Unknown(Arc::new(Unknown { nearest, last_used: AtomicU64::new(self.clock()) })),
+                );
             }
         }
     }
@@ -185,7 +197,7 @@ impl Store {
             if !service.backends.iter().all(|backend| endpoints.contains_key(&backend.name)) {
                 return true;
             }
-            let live = compile::backends(service, backends, &self.metrics);
+            let live = compile::backends(service, backends, &self.watchers);
             for (backend, fresh) in live.iter().filter(|(backend, _)| !backends.contains_key(*backend)) {
                 if let Some(endpoints) = endpoints.get(backend) {
                     fresh.balancer.update(endpoints);
@@ -202,7 +214,7 @@ impl Store {
         backends.retain(|name, backend| {
             let keep = needed.contains(name);
             if !keep {
-                self.metrics.forget(Direction::Outbound, &backend.label);
+                self.watchers.metrics.forget(Direction::Outbound, &backend.label);
             }
             keep
         });

@@ -24,7 +24,11 @@ use crate::{
     },
     mesh::Backend,
     net::Hop,
-    policy::{Cause, Outcome, circuit_breaker::Guard, outcome::{GrpcStatus, classify}},
+    policy::{
+        Cause, Outcome,
+        circuit_breaker::Guard,
+        outcome::{GrpcStatus, classify},
+    },
     telemetry::{Exchange, exchange::is_grpc},
 };
 
@@ -74,7 +78,8 @@ pub(super) fn prepare(
     hop: Hop,
     switch: Option<&HeaderValue>,
 ) -> Result<Request<Body>, ProxyError> {
-    let invalid = |e: http::Error| ProxyError::new(Kind::BadRequest, format_args!("the request's target is not valid: {e}"));
+    let invalid =
+        |e: http::Error| ProxyError::new(Kind::BadRequest, format_args!("the request's target is not valid: {e}"));
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     match hop {
         Hop::Http1 => {
@@ -90,12 +95,8 @@ pub(super) fn prepare(
             let host = parts.headers.remove(header::HOST);
             let authority = host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
             parts.version = Version::HTTP_2;
-            parts.uri = Uri::builder()
-                .scheme("http")
-                .authority(authority)
-                .path_and_query(path)
-                .build()
-                .map_err(invalid)?;
+            parts.uri =
+                Uri::builder().scheme("http").authority(authority).path_and_query(path).build().map_err(invalid)?;
         }
     }
     Ok(Request::from_parts(parts, Body::stream(body)))

@@ -36,7 +36,8 @@ pub(super) async fn forward(
 
     let authority = authority::of(&parts, connection.tunnel.as_ref())?;
     let name = authority::service_port(&authority, &cx.namespace)?;
-    let destination = cx.mesh.destination(&name, cx.discovery_timeout).await?; // one Arc for the whole request
+    let destination = cx.mesh.destination(&name, cx.discovery_timeout).await; // one Arc for the whole request
+    let destination = destination.map_err(|e| ProxyError { details: format!("{authority}: {}", e.details), ..e })?;
     let matched = destination
         .routes
         .find(&parts.method, &parts.uri, &parts.headers)
@@ -48,8 +49,14 @@ pub(super) async fn forward(
 
     let forward = match &rule.action {
         Action::Redirect(redirect) => {
-            let location = headers::redirect_location(redirect, &parts.uri, authority.as_str(), "http", matched.matched_prefix_len)
-                .map_err(|e| ProxyError::new(Kind::UnresolvedBackend, format_args!("{}: {e}", rule.origin)))?;
+            let location = headers::redirect_location(
+                redirect,
+                &parts.uri,
+                authority.as_str(),
+                "http",
+                matched.matched_prefix_len,
+            )
+            .map_err(|e| ProxyError::new(Kind::UnresolvedBackend, format_args!("{}: {e}", rule.origin)))?;
             return Ok(redirected(redirect.status, location));
         }
         Action::Forward(forward) => forward,

@@ -43,7 +43,7 @@ pub struct Registration {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Circuit {
-    /// "<namespace>/<service>:<port>"
+    /// `<namespace>/<service>:<port>`
     #[prost(string, tag = "1")]
     pub backend: ::prost::alloc::string::String,
     /// endpoint id; empty: the whole backend

@@ -4,10 +4,7 @@ use super::*;
 
 impl From<&Route> for pb::Route {
     fn from(value: &Route) -> Self {
-        Self {
-            r#match: Some((&value.matches).into()),
-            rule: u32::try_from(value.rule).unwrap_or(u32::MAX),
-        }
+        Self { r#match: Some((&value.matches).into()), rule: u32::try_from(value.rule).unwrap_or(u32::MAX) }
     }
 }
 
