@@ -4,7 +4,7 @@
 //! Decides which values are possible; what they do is `app`'s. Used by the binary `weft-control-plane` and by
 //! `weft control-plane`.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use weft_certs::TrustDomain;
@@ -15,14 +15,12 @@ const SHORTEST_SVID_LIFETIME: Duration = Duration::from_secs(5);
 /// An SVID cannot be revoked, so it must not outlive the attention of who issued it.
 const LONGEST_SVID_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
-static LONG_VERSION: LazyLock<String> = LazyLock::new(|| format!("{} ({})", crate::VERSION, crate::COMMIT));
-
 /// Run the control plane: it keeps the traffic rules, issues identities and tells every sidecar what to do.
 ///
 /// It creates what is missing in the data folder (certificate authority, store, credentials), prints one line when it
 /// is ready, and writes DIR/admin.yaml, which the other commands read to reach it.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "weft-control-plane", version = LONG_VERSION.as_str(), after_help = EXAMPLES)]
+#[command(name = "weft-control-plane", version = crate::VERSION, after_help = EXAMPLES)]
 pub struct Config {
     /// The folder of everything that lasts: CA keys, store, admin.yaml. Back it up; nobody else may read it.
     #[arg(long, env = "WEFT_DATA_DIR", value_name = "DIR")]

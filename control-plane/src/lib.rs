@@ -22,9 +22,3 @@ pub mod telemetry;
 
 /// The version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The commit that this was built from, when the build said so.
-pub const COMMIT: &str = match option_env!("WEFT_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};

@@ -61,9 +61,14 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::new(metrics.clone(), config.service.is_some());
     admin::start(admin, lifecycle.clone())?;
 
+    // Listened for once and throughout, so that no signal falls between two waits.
+    let end = lifecycle.clone();
+    let stop = end.stop_requested();
+    tokio::pin!(stop);
+
     let identity = tokio::select! {
         identity = certify::obtain(&config, state.as_deref()) => identity?,
-        () = lifecycle.stop_requested() => return Ok(()),
+        () = &mut stop => return Ok(()),
     };
     let (store, asked) = Store::new(identity.clone(), metrics.clone(), access_log.clone());
     let _ = lifecycle.store.set(store.clone());
@@ -75,9 +80,9 @@ async fn start(config: Config) -> anyhow::Result<()> {
         () = process.configured() => {
             process.lifecycle.ready.send_replace(true);
             println!("weft-proxy ready {addresses}");
-            process.lifecycle.stop_requested().await;
+            stop.await;
         }
-        () = process.lifecycle.stop_requested() => {}
+        () = &mut stop => {}
     }
     process.stop().await;
     Ok(())

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{OnceCell, watch},
 };
 use weft_proxy_api::Inbound as Enforced;
 
@@ -32,6 +32,8 @@ pub struct Lifecycle {
     /// Becomes true when the control plane has taken it out.
     pub left: watch::Sender<bool>,
     registered: bool,
+    /// How many connections were cut off when inbound was drained.
+    drained: OnceCell<usize>,
 }
 
 impl Lifecycle {
@@ -46,15 +48,20 @@ impl Lifecycle {
             leaving: watch::Sender::new(false),
             left: watch::Sender::new(false),
             registered,
+            drained: OnceCell::new(),
         })
     }
 
     /// Takes the endpoint out of balancing and waits until its requests have ended. Returns how many connections had
     /// not within the drain timeout. A second call waits for the same end.
     pub async fn drain_inbound(&self) -> usize {
-        let first = !self.leaving.send_replace(true);
+        *self.drained.get_or_init(|| self.leave()).await
+    }
+
+    async fn leave(&self) -> usize {
+        self.leaving.send_replace(true);
         self.ready.send_replace(false);
-        if self.registered && first {
+        if self.registered {
             let mut left = self.left.subscribe();
             let _ = tokio::time::timeout(LEAVE_LIMIT, left.wait_for(|left| *left)).await;
             tokio::time::sleep(PROPAGATION).await;

@@ -26,7 +26,7 @@ pub async fn status(State(admin): Shared) -> Answer<Status> {
         .collect();
     workloads.extend(sidecars.into_iter().map(|(id, sidecar)| workload_status(&id, Some(sidecar), None)));
     Ok(Json(Status {
-        version: format!("{} ({})", crate::VERSION, crate::COMMIT),
+        version: crate::VERSION.to_owned(),
         trust_domain: admin.ca.trust_domain().to_string(),
         revision: published.revision,
         started: admin.started,

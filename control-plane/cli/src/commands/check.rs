@@ -1,0 +1,168 @@
+//! `weft check`: what can be known about files without a control plane.
+//!
+//! A service can also exist because a workload registers it, which no file tells; so a route to a service that is not
+//! in the files is a warning here, where an apply refuses it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use clap::Args;
+use serde_json::Value;
+use weft_control_plane::resources::{self, Document, Objects, Problem, Severity};
+use weft_proxy_api::ServicePort;
+
+use super::objects;
+use crate::{
+    cli::ClientFlags,
+    exit::{Exit, Failure, count},
+    output::{self, Format, Table},
+    problems, sources,
+};
+
+/// Of a service that is named without one.
+const DEFAULT_PORT: u16 = 80;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  weft check -f rules/
+  weft check -f rules/ --strict                 in CI: warnings fail, too
+  weft check -f rules/ --service shop/orders    a service that workloads register
+
+Exits with 3 when something would be refused.";
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// A file, a folder (its *.yaml and *.yml, with all below), or - for standard input (repeatable)
+    #[arg(long = "file", short, required = true, value_name = "FILE|DIR|-")]
+    files: Vec<PathBuf>,
+
+    /// A service that exists although no file names it: NAME, NAMESPACE/NAME or NAMESPACE/NAME:PORT (repeatable)
+    #[arg(long = "service", value_name = "SERVICE")]
+    services: Vec<String>,
+
+    /// Fail on warnings
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Check {
+    pub fn execute(self, flags: &ClientFlags) -> Result<Exit, Failure> {
+        let documents = sources::read(&self.files).map_err(|failure| match failure {
+            Failure::Refused(problems) => Failure::Invalid(problems),
+            other => other,
+        })?;
+        let mut found = self.problems(flags, &documents)?;
+        resources::place(&mut found, &documents);
+        let fatal = found.iter().any(|problem| self.strict || problem.is_error());
+        match (flags.output, fatal) {
+            (Format::Table, true) => return Err(Failure::Invalid(found)),
+            (Format::Table, false) => {
+                problems::warn(&found);
+                output::print(&format!("{}, no errors\n", count(documents.len(), "resource")))?;
+            }
+            (format, _) => output::show(format, &found, |_| Table::default())?,
+        }
+        Ok(if fatal { Exit::Refused } else { Exit::Done })
+    }
+
+    /// What the files say for themselves, and about each other.
+    fn problems(&self, flags: &ClientFlags, documents: &[Document]) -> Result<Vec<Problem>, Failure> {
+        let values: Vec<_> = documents.iter().map(|document| document.value.clone()).collect();
+        let objects = match resources::parse(&values, flags.namespace()) {
+            Ok(objects) => objects,
+            Err(problems) => return Ok(problems),
+        };
+        let objects: Objects = objects.into_iter().map(|object| (object.key.clone(), object)).collect();
+        let known = self.services.iter().map(|text| service_port(flags, text)).collect::<Result<BTreeSet<_>, _>>()?;
+        let assumed = objects.values().flat_map(|object| references(&object.value, &object.key.namespace)).collect();
+        Ok(told_apart(&objects, &known, &assumed, &values, flags.namespace()))
+    }
+}
+
+/// What does not hold even if workloads register every service that is named is an error, all else a warning.
+fn told_apart(
+    objects: &Objects,
+    known: &BTreeSet<ServicePort>,
+    assumed: &BTreeSet<ServicePort>,
+    values: &[Value],
+    namespace: &str,
+) -> Vec<Problem> {
+    let certain = resources::check(objects, &known.union(assumed).cloned().collect());
+    let index: BTreeMap<String, usize> = values
+        .iter()
+        .enumerate()
+        .filter_map(|(index, value)| Some((objects::key(value, namespace)?.to_string(), index)))
+        .collect();
+    let mut problems = resources::check(objects, known);
+    for problem in &mut problems {
+        if !certain.contains(problem) {
+            problem.severity = Severity::Warning;
+        }
+        let document = problem.object.as_ref().and_then(|object| index.get(object));
+        problem.document = document.copied().unwrap_or_default();
+    }
+    problems
+}
+
+/// Every service port that a document refers to.
+fn references(value: &Value, namespace: &str) -> Vec<ServicePort> {
+    const REFERENCES: [&str; 4] = ["parentRefs", "backendRefs", "backendRef", "targetRef"];
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| {
+                let refers = REFERENCES.contains(&name.as_str());
+                let own = refers.then(|| reference(value, namespace)).into_iter().flatten();
+                own.chain(references(value, namespace))
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(|item| references(item, namespace)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn reference(value: &Value, namespace: &str) -> Vec<ServicePort> {
+    let one = |value: &Value| {
+        let namespace = value.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
+        let port =
+            value.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT);
+        Some(ServicePort::new(namespace, value.get("name")?.as_str()?, port))
+    };
+    match value {
+        Value::Array(items) => items.iter().filter_map(one).collect(),
+        value => one(value).into_iter().collect(),
+    }
+}
+
+/// `orders`, `shop/orders` or `shop/orders:8080`.
+fn service_port(flags: &ClientFlags, text: &str) -> Result<ServicePort, Failure> {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) => {
+            (name, port.parse().map_err(|_| Failure::Usage(format!("{text:?}: the port is a number from 1 to 65535")))?)
+        }
+        None => (text, DEFAULT_PORT),
+    };
+    Ok(flags.service(name)?.port(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_reference_is_found() {
+        let value = json!({"spec": {
+            "parentRefs": [{"kind": "Service", "name": "a"}],
+            "rules": [{"backendRefs": [{"name": "b", "port": 8080}, {"name": "c", "namespace": "x"}]}],
+            "targetRef": {"name": "d"},
+            "fallback": {"backendRef": {"name": "e", "port": 81}},
+        }});
+        let mut found: Vec<_> = references(&value, "shop").iter().map(ToString::to_string).collect();
+        found.sort();
+        assert_eq!(found, ["shop/a:80", "shop/b:8080", "shop/d:80", "shop/e:81", "x/c:80"]);
+    }
+}

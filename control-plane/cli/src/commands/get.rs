@@ -1,0 +1,115 @@
+//! `weft get`: resources as they were written.
+
+use clap::Args;
+use serde_json::Value;
+use weft_control_plane::resources::{self, Key};
+
+use super::objects;
+use crate::{
+    cli::ClientFlags,
+    exit::{Exit, Failure},
+    output::{self, Cell, Format, Table},
+};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  weft get                             all, of all namespaces
+  weft get httproutes -n shop
+  weft get TrafficPolicy orders -o yaml
+  weft get --revision 3                as they were";
+
+#[derive(Debug, Args)]
+pub struct Get {
+    /// The kind: HTTPRoute, GRPCRoute, MeshService, TrafficPolicy or MeshConfig; small letters and plurals do
+    kind: Option<String>,
+
+    /// The name, or NAMESPACE/NAME
+    name: Option<String>,
+
+    /// The resources as they were at this revision
+    #[arg(long, value_name = "N")]
+    revision: Option<u64>,
+}
+
+impl Get {
+    pub async fn execute(self, flags: &ClientFlags) -> Result<Exit, Failure> {
+        let kind = self.kind.as_deref().map(objects::kind).transpose()?;
+        let (namespace, name) = match self.name.as_deref().map(objects::split) {
+            Some((namespace, name)) => (namespace.or(flags.namespace.as_deref()), Some(name)),
+            None => (flags.namespace.as_deref(), None),
+        };
+        let wanted = |key: &Key| {
+            kind.is_none_or(|kind| kind == key.kind)
+                && name.is_none_or(|name| name == key.name)
+                && namespace.is_none_or(|namespace| namespace == key.namespace || !key.kind.namespaced())
+        };
+        let items = objects::fetch(&flags.admin()?, self.revision).await?.items;
+        let found: Vec<(Key, Value)> = items
+            .into_iter()
+            .filter_map(|item| Some((objects::key(&item, flags.namespace())?, item)))
+            .filter(|(key, _)| wanted(key))
+            .collect();
+        if let (true, Some(kind), Some(name)) = (found.is_empty(), kind, &self.name) {
+            return Err(Failure::Other(anyhow::anyhow!(
+                "there is no {kind} {name}; `weft get {kind}` lists those that are there"
+            )));
+        }
+        show(flags.output, found)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn show(format: Format, found: Vec<(Key, Value)>) -> std::io::Result<()> {
+    match format {
+        Format::Table => output::print(&table(&found).render()),
+        Format::Yaml => output::print(&resources::to_yaml(&values(found))),
+        Format::Json => output::show(format, &values(found), |_| Table::default()),
+    }
+}
+
+fn values(found: Vec<(Key, Value)>) -> Vec<Value> {
+    found.into_iter().map(|(_, value)| value).collect()
+}
+
+fn table(found: &[(Key, Value)]) -> Table {
+    let mut table = Table::new(&["KIND", "NAMESPACE", "NAME", "CONCERNS"], "no resources");
+    for (key, value) in found {
+        table.row([
+            key.kind.name().into(),
+            Cell::optional(Some(key.namespace.as_str()).filter(|namespace| !namespace.is_empty())),
+            key.name.as_str().into(),
+            Cell::optional(concerns(value)),
+        ]);
+    }
+    table
+}
+
+/// What the object is attached to, as far as it is attached to something.
+fn concerns(value: &Value) -> Option<String> {
+    let spec = value.get("spec")?;
+    let parents = spec.get("parentRefs").and_then(Value::as_array).into_iter().flatten();
+    let references: Vec<_> = parents.chain(spec.get("targetRef")).filter_map(reference).collect();
+    Some(references.join(", ")).filter(|text| !text.is_empty())
+}
+
+fn reference(value: &Value) -> Option<String> {
+    let text = |field: &str| value.get(field).and_then(Value::as_str);
+    let namespace = text("namespace").map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    Some(format!("{} {namespace}{}", text("kind")?, text("name")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_an_object_concerns_is_shown() {
+        let route = json!({"spec": {"parentRefs": [{"kind": "Service", "name": "orders"}, {"kind": "Service", "name": "b", "namespace": "x"}]}});
+        assert_eq!(concerns(&route).unwrap(), "Service orders, Service x/b");
+        let policy = json!({"spec": {"targetRef": {"kind": "MeshService", "name": "orders-v2"}}});
+        assert_eq!(concerns(&policy).unwrap(), "MeshService orders-v2");
+        assert_eq!(concerns(&json!({"spec": {"accessLog": true}})), None);
+    }
+}

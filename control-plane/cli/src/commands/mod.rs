@@ -1,0 +1,74 @@
+//! One small file per command: its arguments, what it asks the control plane, how it shows the answer.
+
+pub mod apply;
+pub mod check;
+pub mod circuits;
+pub mod completion;
+pub mod delete;
+pub mod diff;
+pub mod endpoints;
+pub mod export;
+pub mod get;
+pub mod history;
+pub mod rollback;
+pub mod routes;
+pub mod status;
+pub mod token;
+
+mod change;
+mod objects;
+mod time;
+
+use anyhow::Context;
+
+use crate::{
+    cli::{Cli, ClientFlags, Command},
+    demo,
+    exit::{Exit, Failure},
+};
+
+/// Runs the command. The daemons make their own runtimes; everything else shares one small one.
+pub fn execute(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::ControlPlane(config) => control_plane(*config),
+        Command::Proxy(proxy) => Ok(weft_proxy::app::run(proxy.config).map(|()| Exit::Done)?),
+        command => runtime()?.block_on(ask(command, &cli.client)),
+    }
+}
+
+fn control_plane(config: weft_control_plane::config::Config) -> Result<Exit, Failure> {
+    weft_control_plane::telemetry::start_logs(&config.log, config.log_format)?;
+    runtime()?.block_on(weft_control_plane::app::run(config))?;
+    Ok(Exit::Done)
+}
+
+async fn ask(command: Command, flags: &ClientFlags) -> Result<Exit, Failure> {
+    match command {
+        Command::Demo(demo) => demo.execute(flags).await,
+        Command::DemoApp(app) => Ok(app.execute().await.map(|()| Exit::Done)?),
+        Command::DemoWatchdog => Ok(demo::watchdog::execute().map(|()| Exit::Done)?),
+        Command::Run(run) => run.execute(flags).await,
+        Command::Token(token) => token.execute(flags).await,
+        Command::Apply(apply) => apply.execute(flags).await,
+        Command::Get(get) => get.execute(flags).await,
+        Command::Delete(delete) => delete.execute(flags).await,
+        Command::Diff(diff) => diff.execute(flags).await,
+        Command::Check(check) => check.execute(flags),
+        Command::History(history) => history.execute(flags).await,
+        Command::Rollback(rollback) => rollback.execute(flags).await,
+        Command::Export(export) => export.execute(flags).await,
+        Command::Status => status::execute(flags).await,
+        Command::Endpoints(endpoints) => endpoints.execute(flags).await,
+        Command::Routes(routes) => routes.execute(flags).await,
+        Command::Circuits(circuits) => circuits.execute(flags).await,
+        Command::Completion(completion) => completion.execute(),
+        Command::ControlPlane(_) | Command::Proxy(_) => {
+            Err(Failure::Usage("this command brings its own runtime".to_owned()))
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.context("cannot start the runtime")?)
+}

@@ -1,0 +1,108 @@
+//! `weft status`: the control plane, the workloads, and which version of the configuration each has acknowledged.
+
+use jiff::Timestamp;
+use weft_control_plane::admin_api::{Status, WorkloadStatus};
+
+use super::time;
+use crate::{
+    cli::ClientFlags,
+    exit::{Exit, Failure, count},
+    output::{self, BAD, BOLD, Cell, GOOD, Table, WARN},
+    problems,
+};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  weft status
+  weft status -o json | jq '.workloads[] | select(.serving | not)'";
+
+pub async fn execute(flags: &ClientFlags) -> Result<Exit, Failure> {
+    let status: Status = flags.admin()?.get("/v1/status").await?;
+    output::show(flags.output, &status, |status| table(status, Timestamp::now()))?;
+    Ok(Exit::Done)
+}
+
+fn table(status: &Status, now: Timestamp) -> Table {
+    let mut table = Table::new(
+        &["SERVICE", "IDENTITY", "ADDRESS", "LABELS", "STATE", "ACKNOWLEDGED", "SVID EXPIRES"],
+        "no workloads yet: start one with `weft run --service NAME --port PORT -- COMMAND`",
+    );
+    let Status { version, trust_domain, revision, started, issuer_not_after, .. } = status;
+    table.line_before(format!("{BOLD}control plane{BOLD:#}  weft {version}, started {}", time::ago(*started, now)));
+    table.line_before(format!(
+        "{BOLD}trust domain{BOLD:#}   {trust_domain}, issuing CA expires {}",
+        time::until(*issuer_not_after, now)
+    ));
+    table.line_before(format!("{BOLD}revision{BOLD:#}       {revision}\n"));
+    for workload in &status.workloads {
+        table.row(row(workload, *revision, now));
+    }
+    let rejected = status.workloads.iter().flat_map(|w| w.rejected.iter().map(move |reason| (&w.spiffe_id, reason)));
+    for (id, reason) in rejected {
+        table.line(format!("{BAD}{id} refused{BAD:#} {reason}"));
+    }
+    if !status.problems.is_empty() {
+        table.line(format!("\n{WARN}{}:{WARN:#}", count(status.problems.len(), "problem")));
+        status.problems.iter().for_each(|problem| table.line(problems::render(problem)));
+    }
+    table
+}
+
+fn row(workload: &WorkloadStatus, revision: u64, now: Timestamp) -> [Cell; 7] {
+    let labels: Vec<_> = workload.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    [
+        Cell::optional(workload.service.as_deref()),
+        workload.spiffe_id.as_str().into(),
+        Cell::optional(workload.address.as_deref()),
+        Cell::optional(Some(labels.join(",")).filter(|text| !text.is_empty())),
+        state(workload),
+        acknowledged(workload, revision),
+        Cell::optional(workload.svid_not_after.map(|time| time::until(time, now))),
+    ]
+}
+
+fn state(workload: &WorkloadStatus) -> Cell {
+    match (workload.connected, workload.serving, &workload.service) {
+        (false, ..) => Cell::styled("disconnected", BAD),
+        (true, true, _) => Cell::styled("serving", GOOD),
+        (true, false, Some(_)) => Cell::styled("app does not answer", WARN),
+        (true, false, None) => Cell::styled("calling only", GOOD),
+    }
+}
+
+fn acknowledged(workload: &WorkloadStatus, revision: u64) -> Cell {
+    match workload.acknowledged {
+        Some(acknowledged) if acknowledged == revision => Cell::styled(format!("revision {revision}"), GOOD),
+        Some(acknowledged) => Cell::styled(format!("revision {acknowledged}"), WARN),
+        None => Cell::styled("nothing yet", WARN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(json: &str) -> Status {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn who_is_behind_or_gone_is_told_apart() {
+        let status = status(
+            r#"{"version":"0.1.0","trustDomain":"weft.local","revision":7,"started":"2026-01-01T00:00:00Z",
+                "issuerNotAfter":"2026-04-01T00:00:00Z","problems":[],"workloads":[
+                {"id":"a","spiffeId":"spiffe://weft.local/ns/shop/sa/orders","service":"orders","address":"127.0.0.1:1",
+                 "labels":{"version":"v1"},"connected":true,"serving":true,"acknowledged":7,"rejected":[],
+                 "svidNotAfter":"2026-01-02T00:00:00Z","version":"0.1.0"},
+                {"id":"b","spiffeId":"spiffe://weft.local/ns/shop/sa/jobs","service":null,"address":null,"labels":{},
+                 "connected":false,"serving":false,"acknowledged":6,"rejected":["Destination shop/x:80: routes: why"],
+                 "svidNotAfter":null,"version":"0.1.0"}]}"#,
+        );
+        let text = anstream::adapter::strip_str(&table(&status, status.started).render()).to_string();
+        let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap().to_owned();
+        assert!(line("sa/orders").contains("serving") && line("sa/orders").contains("revision 7"), "{text}");
+        assert!(line("sa/orders").ends_with("in 24h"), "{text}");
+        assert!(line("sa/jobs").contains("disconnected") && line("sa/jobs").contains("revision 6"), "{text}");
+        assert!(text.contains("sa/jobs refused Destination shop/x:80"), "{text}");
+    }
+}
