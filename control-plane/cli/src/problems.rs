@@ -13,9 +13,12 @@ pub fn report(failure: &Failure) {
     notice(&format!("{BAD}{BOLD}error:{BOLD:#}{BAD:#} {failure}"));
 }
 
-/// Lists problems on standard error.
+/// Lists problems on standard error, in the order of the files.
 pub fn warn(problems: &[Problem]) {
-    problems.iter().for_each(|problem| notice(&render(problem)));
+    let place = |problem: &&Problem| problem.place.as_ref().map(|place| (place.line, place.column));
+    let mut sorted: Vec<&Problem> = problems.iter().collect();
+    sorted.sort_by_key(|problem| (problem.document, place(problem)));
+    sorted.into_iter().for_each(|problem| notice(&render(problem)));
 }
 
 /// `rules.yaml:12:9: HTTPRoute shop/orders: spec.rules[0].backendRef: unknown field (did you mean "backendRefs"?)`

@@ -41,15 +41,13 @@ impl Document {
     }
 }
 
-/// Fills in where each problem stands, from its document and field, and puts them in the order of the files.
+/// Fills in where each problem stands, from its document and field.
 pub fn place(problems: &mut [Problem], documents: &[Document]) {
-    for problem in problems.iter_mut() {
+    for problem in problems {
         if let Some(document) = documents.get(problem.document) {
             problem.place = Some(document.locate(&problem.field));
         }
     }
-    let line = |problem: &Problem| problem.place.as_ref().map_or((0, 0), |place| (place.line, place.column));
-    problems.sort_by_key(|problem| (problem.document, line(problem)));
 }
 
 /// Reads the documents of a file; empty ones are left out. `file` is only the name that places are given in.
