@@ -1,9 +1,13 @@
 //! The admin listener: `/live`, `/ready`, `/metrics`, `/config` to read; `/drain` and `/shutdown` to act, from
 //! loopback only.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, uri::Authority};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
@@ -47,6 +51,9 @@ async fn answer(lifecycle: &Lifecycle, request: Request<Incoming>, peer: SocketA
     if acting && !peer.ip().is_loopback() {
         return text(StatusCode::FORBIDDEN, "only from loopback\n");
     }
+    if acting && comes_from_a_web_page(request.headers()) {
+        return text(StatusCode::FORBIDDEN, "not from a web page\n");
+    }
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/live") => text(StatusCode::OK, "live\n"),
         (&Method::GET, "/ready") => match *lifecycle.ready.borrow() {
@@ -72,6 +79,17 @@ async fn answer(lifecycle: &Lifecycle, request: Request<Incoming>, peer: SocketA
         }
         _ => text(StatusCode::NOT_FOUND, "GET /live /ready /metrics /config, POST /drain /shutdown\n"),
     }
+}
+
+/// Whether a browser sent this: a page from anywhere can make one send a form to loopback, under a name of its own.
+fn comes_from_a_web_page(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = host.parse::<Authority>().ok();
+    let is_local = host.is_some_and(|host| {
+        let name = host.host().trim_matches(['[', ']']);
+        name == "localhost" || name.parse::<IpAddr>().is_ok()
+    });
+    !is_local || headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
 /// The configuration in use, in short.
@@ -114,4 +132,23 @@ fn text(status: StatusCode, body: &str) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_web_page_cannot_act() {
+        let from_page = |lines: &[(&'static str, &'static str)]| {
+            let lines = lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
+            comes_from_a_web_page(&lines.collect())
+        };
+        assert!(!from_page(&[("host", "127.0.0.1:15020")]));
+        assert!(!from_page(&[("host", "[::1]:15020")]));
+        assert!(!from_page(&[("host", "localhost:15020")]));
+        assert!(from_page(&[("host", "rebound.example:15020")]));
+        assert!(from_page(&[("host", "127.0.0.1:15020"), ("origin", "http://evil.example")]));
+        assert!(from_page(&[]));
+    }
 }

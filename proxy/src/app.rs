@@ -134,7 +134,8 @@ impl Process {
         };
         tokio::spawn(discovery.run());
         tokio::spawn(reporter.run());
-        tokio::spawn(certify::renew(self.identity.clone(), channel, self.state.clone(), self.metrics.clone()));
+        let (state, metrics) = (self.state.clone(), self.metrics.clone());
+        tokio::spawn(certify::renew(self.config.clone(), self.identity.clone(), channel, state, metrics));
     }
 
     fn registration(&self, advertised: SocketAddr) -> Option<Registration> {

@@ -39,6 +39,8 @@ pub enum Kind {
     /// The connection broke before a response came.
     Reset,
     ResponseTimeout,
+    /// The time was over before the caller had sent all of the request.
+    UploadTimeout,
     UpgradeFailed,
     Unsupported,
 }
@@ -67,8 +69,6 @@ pub struct Meaning {
     pub proxy_status: &'static str,
     /// The value of the metric label `reason`.
     pub label: &'static str,
-    /// Provably not processed: another endpoint may be tried.
-    pub not_processed: bool,
 }
 
 impl Kind {
@@ -79,26 +79,27 @@ impl Kind {
         const UNIMPLEMENTED: u8 = 12;
         const INTERNAL: u8 = 13;
         const UNAVAILABLE: u8 = 14;
-        let (status, grpc, proxy_status, label, not_processed) = match self {
-            Kind::BadRequest        => (400, INVALID_ARGUMENT,  "http_request_error",        "bad_request",        false),
-            Kind::NoAuthority       => (400, INVALID_ARGUMENT,  "http_request_error",        "no_authority",       false),
-            Kind::UnknownService    => (502, UNAVAILABLE,       "destination_not_found",     "unknown_service",    false),
-            Kind::NoConfiguration   => (503, UNAVAILABLE,       "destination_unavailable",   "no_configuration",   false),
-            Kind::NoRoute           => (404, UNIMPLEMENTED,     "destination_not_found",     "no_route",           false),
-            Kind::UnresolvedBackend => (500, UNAVAILABLE,       "proxy_configuration_error", "unresolved_backend", false),
-            Kind::NoEndpoints       => (503, UNAVAILABLE,       "destination_unavailable",   "no_endpoints",       false),
-            Kind::CircuitOpen       => (503, UNAVAILABLE,       "destination_unavailable",   "circuit_open",       false),
-            Kind::ConnectRefused    => (503, UNAVAILABLE,       "connection_refused",        "connect_refused",    true),
-            Kind::ConnectTimeout    => (504, UNAVAILABLE,       "connection_timeout",        "connect_timeout",    true),
-            Kind::ConnectFailed     => (503, UNAVAILABLE,       "destination_unavailable",   "connect_failed",     true),
-            Kind::PeerNotTrusted    => (502, UNAVAILABLE,       "tls_certificate_error",     "peer_not_trusted",   true),
-            Kind::Reset             => (502, UNAVAILABLE,       "connection_terminated",     "reset",              false),
-            Kind::ResponseTimeout   => (504, DEADLINE_EXCEEDED, "http_response_timeout",     "response_timeout",   false),
-            Kind::UpgradeFailed     => (502, INTERNAL,          "http_upgrade_failed",       "upgrade_failed",     false),
-            Kind::Unsupported       => (501, UNIMPLEMENTED,     "http_request_error",        "unsupported",        false),
+        let (status, grpc, proxy_status, label) = match self {
+            Kind::BadRequest        => (400, INVALID_ARGUMENT,  "http_request_error",        "bad_request"),
+            Kind::NoAuthority       => (400, INVALID_ARGUMENT,  "http_request_error",        "no_authority"),
+            Kind::UnknownService    => (502, UNAVAILABLE,       "destination_not_found",     "unknown_service"),
+            Kind::NoConfiguration   => (503, UNAVAILABLE,       "destination_unavailable",   "no_configuration"),
+            Kind::NoRoute           => (404, UNIMPLEMENTED,     "destination_not_found",     "no_route"),
+            Kind::UnresolvedBackend => (500, UNAVAILABLE,       "proxy_configuration_error", "unresolved_backend"),
+            Kind::NoEndpoints       => (503, UNAVAILABLE,       "destination_unavailable",   "no_endpoints"),
+            Kind::CircuitOpen       => (503, UNAVAILABLE,       "destination_unavailable",   "circuit_open"),
+            Kind::ConnectRefused    => (503, UNAVAILABLE,       "connection_refused",        "connect_refused"),
+            Kind::ConnectTimeout    => (504, UNAVAILABLE,       "connection_timeout",        "connect_timeout"),
+            Kind::ConnectFailed     => (503, UNAVAILABLE,       "destination_unavailable",   "connect_failed"),
+            Kind::PeerNotTrusted    => (502, UNAVAILABLE,       "tls_certificate_error",     "peer_not_trusted"),
+            Kind::Reset             => (502, UNAVAILABLE,       "connection_terminated",     "reset"),
+            Kind::ResponseTimeout   => (504, DEADLINE_EXCEEDED, "http_response_timeout",     "response_timeout"),
+            Kind::UploadTimeout     => (504, DEADLINE_EXCEEDED, "http_response_timeout",     "upload_timeout"),
+            Kind::UpgradeFailed     => (502, INTERNAL,          "http_upgrade_failed",       "upgrade_failed"),
+            Kind::Unsupported       => (501, UNIMPLEMENTED,     "http_request_error",        "unsupported"),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Meaning { status, grpc, proxy_status, label, not_processed }
+        Meaning { status, grpc, proxy_status, label }
     }
 }
 
@@ -108,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Kind; 16] = [
+    const ALL: [Kind; 17] = [
         Kind::BadRequest,
         Kind::NoAuthority,
         Kind::UnknownService,
@@ -123,6 +124,7 @@ mod tests {
         Kind::PeerNotTrusted,
         Kind::Reset,
         Kind::ResponseTimeout,
+        Kind::UploadTimeout,
         Kind::UpgradeFailed,
         Kind::Unsupported,
     ];

@@ -73,7 +73,10 @@ impl ServicePort {
         if !is_label(service) || !is_label(namespace) {
             return Err(fail("a service and a namespace are DNS labels: lower-case letters, digits and '-'"));
         }
-        Ok(Self::new(namespace, service, port.unwrap_or(80)))
+        match port {
+            Some(0) => Err(fail("there is no port 0")),
+            port => Ok(Self::new(namespace, service, port.unwrap_or(80))),
+        }
     }
 }
 
@@ -143,6 +146,7 @@ mod tests {
         assert_eq!(of("Orders.Store", Some(8080)).unwrap(), "store/orders:8080");
         assert_eq!(of("orders.store.mesh", None).unwrap(), "store/orders:80");
         assert_eq!(of("orders.store.mesh.", None).unwrap(), "store/orders:80");
+        assert!(of("orders", Some(0)).is_err());
         for bad in ["", "a.b.example", "a.b.mesh.c", "-a", "a_b", "a..b", "10.0.0.1", "[::1]"] {
             assert!(of(bad, None).is_err(), "{bad}");
         }

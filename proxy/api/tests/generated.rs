@@ -3,6 +3,8 @@
 //! `WEFT_REGENERATE=1 cargo test -p weft-proxy-api --test generated` rewrites it. Nobody needs protoc:
 //! the compiler is a Rust library.
 
+#![allow(clippy::expect_used)] // a test may panic
+
 use std::{fs, path::Path};
 
 const PROTOS: [&str; 4] = [

@@ -62,6 +62,7 @@ pub async fn obtain(config: &Config, state: Option<&StateDir>) -> anyhow::Result
 
 /// Renews the SVID in time, for as long as it is polled.
 pub async fn renew(
+    config: Config,
     identity: Arc<Identity>,
     channel: Channel,
     state: Option<Arc<StateDir>>,
@@ -71,14 +72,28 @@ pub async fn renew(
     let keeper = identity.clone();
     let request = move || {
         let (identity, channel, state, metrics) = (identity.clone(), channel.clone(), state.clone(), metrics.clone());
+        let config = config.clone();
         async move {
-            let (svid, bundle) = certify(channel, "").await?;
+            let (svid, bundle) = match identity.svid().is_valid_at(SystemTime::now()) {
+                true => certify(channel, "").await?,
+                false => start_over(&config, &identity).await?,
+            };
             identity.set_bundle(bundle);
             received(&svid, state.as_deref(), &metrics);
             Ok::<_, CertifyError>(svid)
         }
     };
     keep_fresh(keeper, Clock::system(), rand::random::<f64>, request).await
+}
+
+/// A new SVID in the place of one that has expired, as after a long sleep of the machine: an expired one proves nothing,
+/// so that it takes a join token again.
+async fn start_over(config: &Config, identity: &Identity) -> Result<(Svid, TrustBundle), CertifyError> {
+    let token = config.read_join_token().ok().flatten();
+    let token =
+        token.ok_or_else(|| CertifyError::Refused("the SVID has expired, and there is no join token".into()))?;
+    let channel = channel::bootstrap(&config.control_plane, TrustBundle::clone(&identity.bundle()));
+    certify(channel, &token).await
 }
 
 fn received(svid: &Svid, state: Option<&StateDir>, metrics: &Metrics) {

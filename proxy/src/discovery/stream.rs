@@ -132,8 +132,12 @@ impl Discovery {
         };
         let (accepted, rejected) = held.accept(kind, response.resources);
         let removed = response.removed_resources.into_iter().map(|name| (kind, name)).collect::<Vec<_>>();
-        for name in &removed {
-            held.resources.remove(name);
+        for key in &removed {
+            held.resources.remove(key);
+            if kind == Kind::Destination {
+                // Taken back: it is subscribed to again when it is asked for again.
+                held.subscribed.entry(kind).or_default().remove(&key.1);
+            }
         }
         self.store.apply(accepted, removed);
         for rejection in &rejected {

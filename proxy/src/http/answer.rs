@@ -4,7 +4,10 @@
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{body::Body, proxy_status::ProxyStatus};
-use crate::{error::ProxyError, telemetry::metrics::Direction};
+use crate::{
+    error::{Kind, ProxyError},
+    telemetry::metrics::Direction,
+};
 
 /// The answer to a request that failed on this side.
 pub fn failure(error: &ProxyError, side: Direction, is_grpc: bool, request_id: &HeaderValue) -> Response<Body> {
@@ -18,6 +21,10 @@ pub fn failure(error: &ProxyError, side: Direction, is_grpc: bool, request_id: &
     let status = ProxyStatus::new(name(side)).error(meaning.proxy_status).details(&error.details);
     headers.insert("proxy-status", status.to_header_value());
     headers.insert("x-request-id", request_id.clone());
+    if error.kind == Kind::Unsupported {
+        // After a refused CONNECT nobody can tell what the caller takes the next bytes for.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(after) = error.retry_after {
         headers.insert(header::RETRY_AFTER, after.as_secs().max(1).into());
     }

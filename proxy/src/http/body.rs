@@ -14,8 +14,13 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-/// Told once how a body ended.
+use super::headers;
+
+/// Told how a body goes: that it has begun, and once how it ended.
 pub trait Hold: Send {
+    /// The first data is there.
+    fn began(&mut self) {}
+
     fn ended(self: Box<Self>, end: End<'_>);
 }
 
@@ -38,6 +43,7 @@ impl std::fmt::Debug for Body {
 pub struct Body {
     inner: Inner,
     hold: Option<Box<dyn Hold>>,
+    begun: bool,
 }
 
 enum Inner {
@@ -48,15 +54,19 @@ enum Inner {
 
 impl Body {
     pub fn empty() -> Self {
-        Self { inner: Inner::Empty, hold: None }
+        Self::of(Inner::Empty)
     }
 
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { inner: Inner::Full(bytes.into()), hold: None }
+        Self::of(Inner::Full(bytes.into()))
     }
 
     pub fn stream(body: Incoming) -> Self {
-        Self { inner: Inner::Stream(body), hold: None }
+        Self::of(Inner::Stream(body))
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner, hold: None, begun: false }
     }
 
     /// Keeps `hold` until the body ends. One body holds one thing.
@@ -78,7 +88,7 @@ impl http_body::Body for Body {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = match &mut self.inner {
+        let mut frame = match &mut self.inner {
             Inner::Empty => None,
             Inner::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -87,12 +97,18 @@ impl http_body::Body for Body {
             }
             Inner::Stream(body) => ready!(Pin::new(body).poll_frame(cx)),
         };
-        match &frame {
+        match &mut frame {
             None => self.end(End::Complete { trailers: None }),
             Some(Err(_)) => self.end(End::Failed),
             Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_ref() {
+                if let Some(trailers) = frame.trailers_mut() {
+                    // Trailers may be merged into the header section: nothing may be asserted there either.
+                    headers::strip_asserted(trailers);
                     self.end(End::Complete { trailers: Some(trailers) });
+                } else if !std::mem::replace(&mut self.begun, true)
+                    && let Some(hold) = &mut self.hold
+                {
+                    hold.began();
                 }
             }
         }

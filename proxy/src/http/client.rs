@@ -12,7 +12,7 @@ use weft_certs::{Identity, Refusal, SpiffeId};
 use super::{body::Body, server::MAX_HEAD};
 use crate::{
     error::{Kind, ProxyError},
-    net::Hop,
+    net::{self, Hop},
     telemetry::{Metrics, metrics::Direction},
     tls::connector::Connector,
 };
@@ -32,7 +32,9 @@ pub struct Client {
 
 const H2_STREAM_WINDOW: u32 = 256 << 10;
 const H2_CONNECTION_WINDOW: u32 = 1 << 20;
-const H2_KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A dead peer is noticed well before a request times out on it.
+const H2_KEEP_ALIVE: Duration = Duration::from_secs(10);
+const H2_KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Client {
     pub fn new(identity: &Arc<Identity>, metrics: Arc<Metrics>) -> Self {
@@ -59,6 +61,8 @@ impl Client {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .keep_alive_interval(H2_KEEP_ALIVE)
+                .keep_alive_timeout(H2_KEEP_ALIVE_LIMIT)
+                .keep_alive_while_idle(true)
                 .initial_stream_window_size(H2_STREAM_WINDOW)
                 .initial_connection_window_size(H2_CONNECTION_WINDOW)
                 .max_header_list_size(MAX_HEAD as u32)
@@ -73,8 +77,7 @@ impl Client {
 
     async fn open(&self, target: &Target, hop: Hop) -> Result<Io, ProxyError> {
         let tcp = TcpStream::connect(target.address).await.map_err(|e| not_connected(target, &e))?;
-        // Small writes go out at once; failing to say so costs latency, not correctness.
-        let _ = tcp.set_nodelay(true);
+        net::tune(&tcp);
         Ok(TokioIo::new(match &target.identity {
             None => Either::Left(tcp),
             Some(expected) => {
@@ -100,7 +103,8 @@ impl Client {
 
 type Io = TokioIo<Either<TcpStream, TlsStream<TcpStream>>>;
 
-async fn within<T>(
+/// Runs a connect, and gives it up after `limit`.
+pub async fn within<T>(
     target: &Target,
     limit: Duration,
     connect: impl Future<Output = Result<T, ProxyError>>,

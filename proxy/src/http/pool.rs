@@ -1,4 +1,4 @@
-//! The connection pool of one worker: idle HTTP/1.1 connections and one HTTP/2 connection for each target.
+//! The connection pool of one worker: idle HTTP/1.1 connections, and HTTP/2 connections that requests share.
 //!
 //! A worker has its own pool, so its lock is never waited for. A connection that turns out to be dead before it took
 //! the request gives the request back, and a fresh one is tried: that race is ours, and never the caller's error.
@@ -17,7 +17,7 @@ use hyper::{
 
 use super::{
     body::Body,
-    client::{Client, Target},
+    client::{self, Client, Target},
 };
 use crate::{
     error::{Kind, ProxyError},
@@ -37,9 +37,24 @@ pub struct Pool {
 struct Slot {
     /// The most recently used last.
     http1: Vec<(http1::SendRequest<Body>, Instant)>,
-    http2: Option<http2::SendRequest<Body>>,
+    http2: Vec<Shared>,
     /// Held while the HTTP/2 connection is made, so that a burst makes one.
     connecting: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// An HTTP/2 connection and its requests, each of which holds a clone of `streams`.
+struct Shared {
+    sender: http2::SendRequest<Body>,
+    streams: Arc<()>,
+}
+
+/// Fewer than the stream limit of common servers: beyond that limit requests would wait in silence.
+const STREAMS_PER_CONNECTION: usize = 100;
+
+impl Shared {
+    fn has_room(&self) -> bool {
+        !self.sender.is_closed() && Arc::strong_count(&self.streams) <= STREAMS_PER_CONNECTION
+    }
 }
 
 /// A request that did not get an answer.
@@ -55,6 +70,7 @@ pub struct Lease {
     pool: Arc<Pool>,
     target: Arc<Target>,
     sender: Option<http1::SendRequest<Body>>,
+    _stream: Option<Arc<()>>,
 }
 
 impl Lease {
@@ -101,7 +117,8 @@ impl Pool {
             };
             match sender.try_send_request(request).await {
                 Ok(response) => {
-                    let lease = Lease { pool: self.clone(), target: target.clone(), sender: Some(sender) };
+                    let (pool, target) = (self.clone(), target.clone());
+                    let lease = Lease { pool, target, sender: Some(sender), _stream: None };
                     return Ok((response, lease));
                 }
                 Err(error) => request = self.retryable(target, error, reused)?,
@@ -116,52 +133,57 @@ impl Pool {
         mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Lease), Unanswered> {
         loop {
-            let (mut sender, reused) = match self.http2(target, connect_limit).await {
-                Ok(sender) => sender,
+            let (mut sender, stream, reused) = match self.http2(target, connect_limit).await {
+                Ok(connection) => connection,
                 Err(error) => return Err(Unanswered { error, request: Some(Box::new(request)) }),
             };
             match sender.try_send_request(request).await {
                 Ok(response) => {
-                    let lease = Lease { pool: self.clone(), target: target.clone(), sender: None };
+                    let (pool, target) = (self.clone(), target.clone());
+                    let lease = Lease { pool, target, sender: None, _stream: Some(stream) };
                     return Ok((response, lease));
                 }
                 Err(error) => {
                     request = self.retryable(target, error, reused)?;
-                    self.forget_http2(target);
+                    self.forget_closed(target);
                 }
             }
         }
     }
 
-    /// The target's HTTP/2 connection, and whether it was there before.
+    /// An HTTP/2 connection with room for a request, a place on it, and whether it was there before. Waiting for another
+    /// request's connect counts as connecting.
     async fn http2(
         &self,
         target: &Arc<Target>,
         connect_limit: Duration,
-    ) -> Result<(http2::SendRequest<Body>, bool), ProxyError> {
-        let connecting = {
-            let mut slots = self.lock();
-            let slot = slots.entry(target.clone()).or_default();
-            if let Some(sender) = slot.http2.as_ref().filter(|sender| !sender.is_closed()) {
-                return Ok((sender.clone(), true));
-            }
-            slot.connecting.clone()
+    ) -> Result<(http2::SendRequest<Body>, Arc<()>, bool), ProxyError> {
+        let place = || {
+            let slots = self.lock();
+            let shared = slots.get(target)?.http2.iter().find(|shared| shared.has_room())?;
+            Some((shared.sender.clone(), shared.streams.clone(), true))
         };
-        let _turn = connecting.lock().await;
-        let open = |slots: &HashMap<Arc<Target>, Slot>| {
-            slots.get(target).and_then(|slot| slot.http2.clone()).filter(|sender| !sender.is_closed())
-        };
-        if let Some(sender) = open(&self.lock()) {
-            return Ok((sender, true));
+        if let Some(place) = place() {
+            return Ok(place);
         }
-        let sender = self.client.http2(target, connect_limit).await?;
-        self.lock().entry(target.clone()).or_default().http2 = Some(sender.clone());
-        Ok((sender, false))
+        let connecting = self.lock().entry(target.clone()).or_default().connecting.clone();
+        client::within(target, connect_limit, async {
+            let _turn = connecting.lock().await;
+            if let Some(place) = place() {
+                return Ok(place);
+            }
+            let sender = self.client.http2(target, connect_limit).await?;
+            let streams = Arc::new(());
+            let shared = Shared { sender: sender.clone(), streams: streams.clone() };
+            self.lock().entry(target.clone()).or_default().http2.push(shared);
+            Ok((sender, streams, false))
+        })
+        .await
     }
 
-    fn forget_http2(&self, target: &Arc<Target>) {
+    fn forget_closed(&self, target: &Arc<Target>) {
         if let Some(slot) = self.lock().get_mut(target) {
-            slot.http2 = slot.http2.take().filter(|sender| !sender.is_closed());
+            slot.http2.retain(|shared| !shared.sender.is_closed());
         }
     }
 
@@ -185,10 +207,10 @@ impl Pool {
     pub fn sweep(&self, now: Instant) {
         self.lock().retain(|target, slot| {
             slot.http1.retain(|(sender, since)| !sender.is_closed() && now.duration_since(*since) < IDLE_LIMIT);
-            slot.http2 = slot.http2.take().filter(|sender| !sender.is_closed());
+            slot.http2.retain(|shared| !shared.sender.is_closed());
             let in_use = Arc::strong_count(&slot.connecting) > 1;
             let known = Arc::strong_count(target) > 1;
-            in_use || known && (!slot.http1.is_empty() || slot.http2.is_some())
+            in_use || known && (!slot.http1.is_empty() || !slot.http2.is_empty())
         });
     }
 

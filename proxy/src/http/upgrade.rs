@@ -15,7 +15,9 @@ pub fn protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let listed = connection
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
-    listed.then(|| protocol.clone())
+    // HTTP/2 is spoken from the first byte or not at all: as an upgrade it would carry requests past the routes.
+    let is_h2c = protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
+    (listed && !is_h2c).then(|| protocol.clone())
 }
 
 /// Asks the next hop for the switch, or grants it to the one before.
@@ -32,11 +34,14 @@ pub fn is_switch<B>(response: &Response<B>) -> bool {
 /// Joins the caller with the side that switched, and gives the answer that tells the caller so. Bytes are carried until
 /// both sides have ended; `place` keeps a drain waiting meanwhile.
 pub fn join(mut response: Response<Body>, caller: OnUpgrade, place: Place) -> Response<Body> {
-    tokio::spawn(carry(caller, hyper::upgrade::on(&mut response), place));
-    response.map(|_| Body::empty())
+    let callee = hyper::upgrade::on(&mut response);
+    let (parts, body) = response.into_parts();
+    tokio::spawn(carry(caller, callee, body, place));
+    Response::from_parts(parts, Body::empty())
 }
 
-async fn carry(caller: OnUpgrade, callee: OnUpgrade, _place: Place) {
+/// What the response holds is held until the two sides have parted.
+async fn carry(caller: OnUpgrade, callee: OnUpgrade, _held: Body, _place: Place) {
     let (caller, callee) = match tokio::try_join!(caller, callee) {
         Ok(sides) => sides,
         Err(error) => {

@@ -29,7 +29,9 @@ pub(super) async fn forward(
     if request.method() == Method::CONNECT {
         return Err(ProxyError::new(Kind::Unsupported, "CONNECT is not carried between sidecars"));
     }
-    let switch = upgrade::protocol(request.headers()).map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
+    let switch = upgrade::protocol(request.headers())
+        .filter(|_| request.version() == Version::HTTP_11)
+        .map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
     let (mut parts, body) = request.into_parts();
 
     headers::strip_hop_by_hop(&mut parts.headers);

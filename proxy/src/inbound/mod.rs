@@ -56,10 +56,14 @@ struct Connection {
     address: headers::Peer,
 }
 
-/// Accepts connections for as long as the process runs.
+/// Accepts connections until the drain begins. The listener is closed then, so that who still comes is refused at once
+/// and turns to another endpoint.
 pub async fn run(cx: Arc<Inbound>, listener: TcpListener) {
     loop {
-        let (stream, address) = listener::accept(&listener).await;
+        let (stream, address) = tokio::select! {
+            accepted = listener::accept(&listener) => accepted,
+            () = cx.drain.begun() => return,
+        };
         tokio::spawn(serve(cx.clone(), stream, address));
     }
 }

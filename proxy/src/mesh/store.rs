@@ -27,7 +27,8 @@ use crate::{
     telemetry::{AccessLog, Metrics, metrics::Direction},
 };
 
-/// More names that are no service than this are not asked for: a caller that makes names up costs nobody else.
+/// More names than this that are no service, or not answered yet, are not asked for: a caller that makes names up
+/// costs nobody else.
 const UNKNOWN_LIMIT: usize = 1024;
 
 pub struct Store {
@@ -58,6 +59,8 @@ struct Unknown {
 
 #[derive(Default)]
 struct Writer {
+    /// Asked for, and not answered yet.
+    asked: BTreeSet<ServicePort>,
     /// As received, the newest valid ones.
     destinations: HashMap<ServicePort, api::Service>,
     /// Those of `destinations` that wait for the endpoints of a backend.
@@ -94,14 +97,7 @@ impl Store {
             return known;
         }
         let mut changed = self.changed.subscribe();
-        if self.unknown_count() >= UNKNOWN_LIMIT {
-            return Err(ProxyError::new(
-                Kind::UnknownService,
-                format_args!("{name} is not known, and too many names that are no service were asked for lately"),
-            ));
-        }
-        // The receiver lives as long as the process.
-        let _ = self.wanted.send(name.clone());
+        self.ask(name)?;
         let answered = async {
             loop {
                 if let Some(known) = self.find(name) {
@@ -118,6 +114,24 @@ impl Store {
                 format_args!("the control plane has not said anything about {name} within {limit:?}"),
             ))
         })
+    }
+
+    /// Has the name subscribed to, once.
+    fn ask(&self, name: &ServicePort) -> Result<(), ProxyError> {
+        let mut writer = self.lock();
+        if writer.asked.contains(name) {
+            return Ok(());
+        }
+        if writer.asked.len() + self.unknown_count() >= UNKNOWN_LIMIT {
+            return Err(ProxyError::new(
+                Kind::NoConfiguration,
+                format_args!("{name} is not known, and too many names that are no service were asked for lately"),
+            ));
+        }
+        writer.asked.insert(name.clone());
+        // The receiver lives as long as the process.
+        let _ = self.wanted.send(name.clone());
+        Ok(())
     }
 
     fn find(&self, name: &ServicePort) -> Option<Result<Arc<Destination>, ProxyError>> {
@@ -175,10 +189,12 @@ impl Store {
                 writer.endpoints.insert(set.name, set.endpoints);
             }
             Resource::Destination(api::Destination { name, state: State::Service(service) }) => {
+                writer.asked.remove(&name);
                 writer.pending.insert(name.clone());
                 writer.destinations.insert(name, service);
             }
             Resource::Destination(api::Destination { name, state: State::Unknown { nearest } }) => {
+                writer.asked.remove(&name);
                 writer.destinations.remove(&name);
                 writer.pending.remove(&name);
                 next.insert(
@@ -191,7 +207,7 @@ impl Store {
 
     /// Makes those destinations live whose endpoints are known by now, and lets go of backends that nothing names.
     fn settle(&self, writer: &mut Writer, next: &mut HashMap<ServicePort, Known>) {
-        let Writer { destinations, pending, endpoints, backends } = writer;
+        let Writer { destinations, pending, endpoints, backends, .. } = writer;
         pending.retain(|name| {
             let Some(service) = destinations.get(name) else { return false };
             if !service.backends.iter().all(|backend| endpoints.contains_key(&backend.name)) {
@@ -273,6 +289,7 @@ fn remove(writer: &mut Writer, next: &mut HashMap<ServicePort, Known>, kind: api
     let Ok(name) = name.parse::<ServicePort>() else { return };
     match kind {
         api::Kind::Destination => {
+            writer.asked.remove(&name);
             writer.destinations.remove(&name);
             writer.pending.remove(&name);
             next.remove(&name);

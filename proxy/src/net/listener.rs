@@ -30,12 +30,17 @@ pub fn bind(address: SocketAddr, count: usize, flag: &str) -> anyhow::Result<Lis
         };
         anyhow::anyhow!("cannot listen on {address} ({flag}): {e}{hint}")
     };
-    // The first socket does not share, so that an address that another process has is refused, not shared with it.
-    let probe = socket(address, false).map_err(fail)?;
-    let bound = probe.local_addr().map_err(fail)?;
-    drop(probe);
-    let sockets = (0..count.max(1)).map(|_| socket(bound, true)).collect::<io::Result<_>>().map_err(fail)?;
-    Ok(Listeners { address: bound, sockets })
+    if address.port() != 0 {
+        // An address that another process has is refused, not shared with it. A free port is nobody else's anyway.
+        drop(socket(address, false).map_err(fail)?);
+    }
+    let first = socket(address, true).map_err(fail)?;
+    let address = first.local_addr().map_err(fail)?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets.push(socket(address, true).map_err(fail)?);
+    }
+    Ok(Listeners { address, sockets })
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
@@ -53,8 +58,7 @@ pub async fn accept(listener: &tokio::net::TcpListener) -> (TcpStream, SocketAdd
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Small writes go out at once; failing to say so costs latency, not correctness.
-                let _ = stream.set_nodelay(true);
+                super::tune(&stream);
                 return (stream, peer);
             }
             Err(error) => {

@@ -2,9 +2,23 @@
 
 pub mod listener;
 
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
 /// The protocol of one hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hop {
     Http1,
     Http2,
+}
+
+/// Small writes go out at once, and a peer whose machine is gone is noticed within half a minute, also while nothing is
+/// sent. Failing to say so costs latency or memory, not correctness.
+pub fn tune(stream: &TcpStream) {
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = stream.set_nodelay(true);
 }

@@ -4,7 +4,10 @@
 //! an attempt ended is told to the endpoint and, once for the whole request, to the backend.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -44,12 +47,17 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    pub fn start(timeouts: &Timeouts) -> Self {
-        Self {
-            at: timeouts.request.map(|limit| Instant::now() + limit),
-            request: timeouts.request,
-            attempt: timeouts.backend_request,
-        }
+    /// The built-in limit is for calls that are answered once. A gRPC call may be a stream that is silent for hours; it
+    /// brings its own limit in `grpc-timeout`, which the callee enforces as well.
+    pub fn start(timeouts: &Timeouts, headers: &HeaderMap) -> Self {
+        let request = match is_grpc(headers) {
+            false => timeouts.request,
+            true => {
+                let own = timeouts.request.filter(|limit| *limit != Timeouts::DEFAULT_REQUEST);
+                [own, grpc_timeout(headers)].into_iter().flatten().min()
+            }
+        };
+        Self { at: request.map(|limit| Instant::now() + limit), request, attempt: timeouts.backend_request }
     }
 
     /// Runs one attempt within what is left, and within the limit of a single attempt.
@@ -71,13 +79,41 @@ impl Deadline {
     }
 }
 
+/// The `grpc-timeout` of a call (gRPC over HTTP/2, "Requests"): up to eight digits and a unit.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let value: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 3600)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
+/// Set when the caller has sent all of its request.
+#[derive(Clone, Default)]
+pub(super) struct Sent(Arc<AtomicBool>);
+
+impl Hold for Sent {
+    fn ended(self: Box<Self>, end: End<'_>) {
+        if let End::Complete { .. } = end {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The request as the next hop gets it.
 pub(super) fn prepare(
     mut parts: Parts,
     body: Incoming,
     hop: Hop,
     switch: Option<&HeaderValue>,
-) -> Result<Request<Body>, ProxyError> {
+) -> Result<(Request<Body>, Sent), ProxyError> {
     let invalid =
         |e: http::Error| ProxyError::new(Kind::BadRequest, format_args!("the request's target is not valid: {e}"));
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -99,7 +135,15 @@ pub(super) fn prepare(
                 Uri::builder().scheme("http").authority(authority).path_and_query(path).build().map_err(invalid)?;
         }
     }
-    Ok(Request::from_parts(parts, Body::stream(body)))
+    let sent = Sent::default();
+    let body = match http_body::Body::is_end_stream(&body) {
+        true => {
+            sent.0.store(true, Ordering::Relaxed);
+            Body::stream(body)
+        }
+        false => Body::stream(body).holding(Box::new(sent.clone())),
+    };
+    Ok((Request::from_parts(parts, body), sent))
 }
 
 /// What stays the same for all attempts of one request.
@@ -108,6 +152,7 @@ pub(super) struct Call<'a> {
     pub backend: &'a Arc<Backend>,
     pub hop: Hop,
     pub deadline: Deadline,
+    pub sent: Sent,
 }
 
 /// An attempt that brought no response.
@@ -137,7 +182,7 @@ impl Call<'_> {
                     let endpoint = picked.endpoint().clone();
                     return Ok((self.accept(guard, picked, response, lease), endpoint));
                 }
-                Err(Failed { error, endpoint, unsent: Some(unsent) }) if self.another_may_take_it(&error, tried) => {
+                Err(Failed { error, endpoint, unsent: Some(unsent) }) if self.another_may_take_it(tried) => {
                     tracing::debug!(backend = %self.backend.label, %error, "another endpoint is tried");
                     request = *unsent;
                     avoid = Some(endpoint);
@@ -178,6 +223,11 @@ impl Call<'_> {
                 return Ok((picked, response, lease));
             }
             Ok(Err(unanswered)) => unanswered,
+            Err(error) if !self.sent.0.load(Ordering::Relaxed) => {
+                // The backend cannot be blamed for a request that it has not got.
+                let details = format!("{}, and the request was not complete by then", error.details);
+                Unanswered { error: ProxyError::new(Kind::UploadTimeout, details), request: None }
+            }
             Err(error) => Unanswered { error, request: None },
         };
         let transition = picked.finish(outcome(&error), Instant::now(), rand::random());
@@ -185,8 +235,9 @@ impl Call<'_> {
         Err(Failed { error, endpoint, unsent })
     }
 
-    fn another_may_take_it(&self, error: &ProxyError, tried: usize) -> bool {
-        error.kind.meaning().not_processed && tried < MAX_ATTEMPTS && self.backend.balancer.endpoints().len() > 1
+    /// A request that came back unsent was provably not processed, whatever went wrong.
+    fn another_may_take_it(&self, tried: usize) -> bool {
+        tried < MAX_ATTEMPTS && self.backend.balancer.endpoints().len() > 1
     }
 
     /// The response's head is there. A gRPC call is judged by its trailers, everything else by its status; the
@@ -236,6 +287,15 @@ impl Answering {
 }
 
 impl Hold for Answering {
+    /// A call that streams may take hours to its trailers. While a circuit probes, the first message tells that the
+    /// backend works, so that no stream holds a probe's place.
+    fn began(&mut self) {
+        let endpoint_probes = self.picked.as_ref().is_some_and(|picked| !picked.endpoint().breaker.is_closed());
+        if self.guard.is_some() && (endpoint_probes || !self.backend.breaker.is_closed()) {
+            self.judge(Outcome::Success);
+        }
+    }
+
     fn ended(mut self: Box<Self>, end: End<'_>) {
         match end {
             End::Complete { trailers } => {
@@ -260,7 +320,8 @@ fn outcome(error: &ProxyError) -> Outcome {
         Kind::Reset | Kind::UpgradeFailed => Outcome::Failure(Cause::Reset),
         Kind::ResponseTimeout => Outcome::Failure(Cause::Timeout),
         // The caller's own doing, or nothing was sent.
-        Kind::BadRequest
+        Kind::UploadTimeout
+        | Kind::BadRequest
         | Kind::NoAuthority
         | Kind::UnknownService
         | Kind::NoConfiguration
@@ -269,5 +330,37 @@ fn outcome(error: &ProxyError) -> Outcome {
         | Kind::NoEndpoints
         | Kind::CircuitOpen
         | Kind::Unsupported => Outcome::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let lines = lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
+        lines.collect()
+    }
+
+    #[test]
+    fn grpc_brings_its_own_limit() {
+        let limit = |value| grpc_timeout(&headers(&[("grpc-timeout", value)]));
+        assert_eq!(limit("20m"), Some(Duration::from_millis(20)));
+        assert_eq!(limit("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(limit("99999999S"), Some(Duration::from_secs(99_999_999)));
+        for bad in ["", "S", "1", "1x", "-1S", "999999999S", "\u{e9}"] {
+            assert_eq!(limit(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_built_in_limit_is_not_for_streams() {
+        let call = |lines: &[_]| headers(&[&[("content-type", "application/grpc")], lines].concat());
+        let default = Timeouts::default();
+        let own = Timeouts { request: Some(Duration::from_secs(5)), backend_request: None };
+        assert_eq!(Deadline::start(&default, &headers(&[])).request, Some(Timeouts::DEFAULT_REQUEST));
+        assert_eq!(Deadline::start(&default, &call(&[])).request, None);
+        assert_eq!(Deadline::start(&default, &call(&[("grpc-timeout", "40S")])).request, Some(Duration::from_secs(40)));
+        assert_eq!(Deadline::start(&own, &call(&[("grpc-timeout", "40S")])).request, Some(Duration::from_secs(5)));
     }
 }

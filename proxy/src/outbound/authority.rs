@@ -8,14 +8,31 @@ use crate::error::{Kind, ProxyError};
 /// The authority of a request: of the tunnel that it came through, else of its target, else of `Host`.
 pub fn of(parts: &Parts, tunnel: Option<&Authority>) -> Result<Authority, ProxyError> {
     if let Some(authority) = tunnel.or(parts.uri.authority()) {
-        return Ok(authority.clone());
+        return plain(authority.clone());
     }
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => Authority::try_from(host.as_bytes())
-            .map_err(|e| ProxyError::new(Kind::NoAuthority, format_args!("the Host header is not valid: {e}"))),
+            .map_err(|e| ProxyError::new(Kind::NoAuthority, format_args!("the Host header is not valid: {e}")))
+            .and_then(plain),
         (None, _) => Err(ProxyError::new(Kind::NoAuthority, "the request has no Host header, so it names no service")),
         (Some(_), Some(_)) => Err(ProxyError::new(Kind::NoAuthority, "the request has more than one Host header")),
+    }
+}
+
+/// An authority that is a host and perhaps a port. A user's name and password are for nobody behind this hop, nor for
+/// a log; a port that is no number must not turn into the default one.
+fn plain(authority: Authority) -> Result<Authority, ProxyError> {
+    let text = authority.as_str();
+    let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    let after_host = host.strip_prefix(authority.host()).unwrap_or_default();
+    if !matches!(after_host, "" | ":") && authority.port_u16().is_none() {
+        return Err(ProxyError::new(Kind::NoAuthority, format_args!("{host}: the port is not a number up to 65535")));
+    }
+    match host.len() == text.len() {
+        true => Ok(authority),
+        false => Authority::try_from(host)
+            .map_err(|e| ProxyError::new(Kind::NoAuthority, format_args!("the target is not valid: {e}"))),
     }
 }
 
@@ -57,6 +74,13 @@ mod tests {
         assert_eq!(authority(Request::get("/x"), None), Err(Kind::NoAuthority));
         assert_eq!(authority(Request::get("/x").header("host", "a").header("host", "b"), None), Err(Kind::NoAuthority));
         assert_eq!(authority(Request::get("/x").header("host", "a b"), None), Err(Kind::NoAuthority));
+    }
+
+    #[test]
+    fn a_password_goes_no_further_and_a_port_that_is_none_is_refused() {
+        assert_eq!(authority(Request::get("http://user:secret@orders:81/"), None).unwrap(), "orders:81");
+        assert_eq!(authority(Request::get("/").header("host", "orders:99999"), None), Err(Kind::NoAuthority));
+        assert_eq!(authority(Request::get("/").header("host", "orders:"), None).unwrap(), "orders:");
     }
 
     #[test]

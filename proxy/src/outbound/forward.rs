@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Instant};
 
 use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
-use weft_proxy_api::destination::Protocol;
+use weft_proxy_api::{destination::Protocol, route::Origin};
 
 use super::{Connection, attempt, authority};
 use crate::{
     error::{Kind, ProxyError},
     http::{
+        answer,
         body::Body,
         headers,
         proxy_status::{PROXY_STATUS, ProxyStatus},
@@ -22,7 +23,7 @@ use crate::{
     },
     net::Hop,
     policy::circuit_breaker::Guard,
-    telemetry::Exchange,
+    telemetry::{Exchange, metrics::Direction},
 };
 
 pub(super) async fn forward(
@@ -31,7 +32,9 @@ pub(super) async fn forward(
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, ProxyError> {
     let cx = &connection.cx;
-    let switch = upgrade::protocol(request.headers()).map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
+    let switch = upgrade::protocol(request.headers())
+        .filter(|_| request.version() == Version::HTTP_11)
+        .map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
     let (mut parts, body) = request.into_parts();
 
     let authority = authority::of(&parts, connection.tunnel.as_ref())?;
@@ -57,7 +60,7 @@ pub(super) async fn forward(
                 matched.matched_prefix_len,
             )
             .map_err(|e| ProxyError::new(Kind::UnresolvedBackend, format_args!("{}: {e}", rule.origin)))?;
-            return Ok(redirected(redirect.status, location));
+            return Ok(redirected(redirect.status, location, &rule.origin));
         }
         Action::Forward(forward) => forward,
     };
@@ -76,10 +79,10 @@ pub(super) async fn forward(
         }
     }
     let hop = hop(&parts, backend.settings.protocol, switch.is_some());
-    let request = attempt::prepare(parts, body, hop, switch.as_ref().map(|(protocol, _)| protocol))?;
+    let deadline = attempt::Deadline::start(&rule.timeouts, &parts.headers);
+    let (request, sent) = attempt::prepare(parts, body, hop, switch.as_ref().map(|(protocol, _)| protocol))?;
 
-    let deadline = attempt::Deadline::start(&rule.timeouts);
-    let call = attempt::Call { cx, backend: &backend, hop, deadline };
+    let call = attempt::Call { cx, backend: &backend, hop, deadline, sent };
     let (mut response, endpoint) = call.send(guard, request, exchange).await?;
 
     let switched = upgrade::is_switch(&response);
@@ -108,11 +111,7 @@ pub(super) async fn forward(
 }
 
 /// Which share of the rule the request belongs to: by weight, or by the user's key.
-fn pick<'a>(
-    forward: &'a Forward,
-    parts: &Parts,
-    origin: &weft_proxy_api::route::Origin,
-) -> Result<&'a Share, ProxyError> {
+fn pick<'a>(forward: &'a Forward, parts: &Parts, origin: &Origin) -> Result<&'a Share, ProxyError> {
     forward.split.pick(&parts.headers, rand::random()).and_then(|index| forward.shares.get(index)).ok_or_else(|| {
         ProxyError::new(Kind::UnresolvedBackend, format_args!("{origin} has no backend with a weight above 0"))
     })
@@ -126,7 +125,7 @@ struct Admitted {
     instead_of: Option<Arc<Backend>>,
 }
 
-fn admit(share: &Share, origin: &weft_proxy_api::route::Origin) -> Result<Admitted, ProxyError> {
+fn admit(share: &Share, origin: &Origin) -> Result<Admitted, ProxyError> {
     let (backend, fallback) = match &share.to {
         To::Nowhere(reason) => {
             return Err(ProxyError::new(Kind::UnresolvedBackend, format_args!("{origin}: {reason}")));
@@ -162,14 +161,18 @@ fn hop(parts: &Parts, declared: Protocol, switching: bool) -> Hop {
     }
 }
 
-fn redirected(status: http::StatusCode, location: HeaderValue) -> Response<Body> {
+fn redirected(status: http::StatusCode, location: HeaderValue, origin: &Origin) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::LOCATION, location);
+    let details = format!("redirected by {origin}");
+    let headers = response.headers_mut();
+    headers
+        .insert(PROXY_STATUS, ProxyStatus::new(answer::name(Direction::Outbound)).details(&details).to_header_value());
+    headers.insert(header::LOCATION, location);
     response
 }
 
 fn fallback_note(open: &Backend, used: &Backend) -> HeaderValue {
     let details = format!("circuit open for {}, answered by its fallback {}", open.label, used.label);
-    ProxyStatus::new("weft-outbound").next_hop(&used.label).details(&details).to_header_value()
+    ProxyStatus::new(answer::name(Direction::Outbound)).next_hop(&used.label).details(&details).to_header_value()
 }

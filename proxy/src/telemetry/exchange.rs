@@ -56,7 +56,7 @@ impl Exchange {
         }
         if let Some(mut record) = self.record {
             record.status = status.as_u16();
-            record.duration_ms = duration.as_secs_f64() * 1000.0;
+            record.duration_ms = duration.as_micros() as f64 / 1000.0;
             access_log.write(*record);
         }
     }

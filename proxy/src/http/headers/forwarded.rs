@@ -81,8 +81,14 @@ pub fn strip_asserted(headers: &mut HeaderMap) {
 }
 
 pub(super) fn is_asserted(name: &str) -> bool {
-    name.starts_with("weft-") || name == "x-forwarded-client-cert"
+    // Applications behind CGI, WSGI and the like cannot tell `_` from `-`.
+    let same = |own: &str| {
+        name.len() >= own.len() && name.bytes().zip(own.bytes()).all(|(a, b)| a == b || a == b'_' && b == b'-')
+    };
+    same("weft-") || name.len() == X_FORWARDED_CLIENT_CERT.len() && same(X_FORWARDED_CLIENT_CERT)
 }
+
+const X_FORWARDED_CLIENT_CERT: &str = "x-forwarded-client-cert";
 
 /// Tells the application who called, in the place of whatever the caller said. `None`: a caller without identity.
 pub fn set_client_id(headers: &mut HeaderMap, id: Option<&HeaderValue>) {

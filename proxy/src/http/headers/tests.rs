@@ -289,3 +289,17 @@ fn cookies_that_http2_split_are_one_field_again() {
     join_cookies(&mut headers);
     assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
 }
+
+#[test]
+fn what_applications_cannot_tell_from_an_assertion_is_removed_too() {
+    let mut headers = headers(&[
+        ("weft-client-id", "a"),
+        ("weft_client_id", "b"),
+        ("x_forwarded_client-cert", "c"),
+        ("x-forwarded-client-cert", "d"),
+        ("weftless", "e"),
+        ("x-forwarded-client-certs", "f"),
+    ]);
+    strip_asserted(&mut headers);
+    assert_eq!(names(&headers), ["weftless", "x-forwarded-client-certs"]);
+}

@@ -71,6 +71,20 @@ async fn silence_of_the_control_plane_is_an_error_that_says_so() {
     assert!(error.details.contains("shop/orders:80"), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_name_is_asked_for_once_until_it_is_answered() {
+    let (store, mut asked) = store();
+    for _ in 0..3 {
+        assert!(store.destination(&name("orders"), Duration::from_secs(1)).await.is_err());
+    }
+    assert_eq!(asked.try_recv(), Ok(name("orders")));
+    assert!(asked.try_recv().is_err());
+
+    store.apply(Vec::new(), vec![(ResourceKind::Destination, name("orders").to_string())]);
+    assert!(store.destination(&name("orders"), Duration::from_secs(1)).await.is_err());
+    assert_eq!(asked.try_recv(), Ok(name("orders")), "what the control plane took back is asked for again");
+}
+
 #[tokio::test]
 async fn an_unknown_service_is_answered_with_the_nearest_name_until_it_comes_to_be() {
     let (store, _asked) = store();
@@ -120,7 +134,7 @@ async fn names_that_nobody_uses_are_forgotten_and_a_flood_of_them_is_stopped() {
     let flood = (0..UNKNOWN_LIMIT).map(|n| unknown(&format!("no-{n}"), None)).collect();
     store.apply(flood, Vec::new());
     let error = store.destination(&name("one-more"), Duration::from_secs(5)).await.map(|_| ()).unwrap_err();
-    assert_eq!(error.kind, Kind::UnknownService);
+    assert_eq!(error.kind, Kind::NoConfiguration);
     assert!(asked.try_recv().is_err(), "a flood is not passed on");
 
     assert!(store.forgotten(Duration::from_secs(3600)).is_empty());
