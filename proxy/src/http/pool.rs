@@ -249,3 +249,6 @@ fn broken(client: &Client, target: &Target, error: &hyper::Error) -> ProxyError 
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     ProxyError::new(Kind::Reset, format_args!("{} broke the connection off: {error}{cause}", target.address))
 }
+
+#[cfg(test)]
+mod tests;
