@@ -173,8 +173,16 @@ impl Sidecar {
 
     /// The body of an answer of its admin listener.
     pub async fn admin_request(&self, method: Method, path: &str) -> String {
+        self.admin_request_from(method, path, None).await
+    }
+
+    /// The same, as a browser sends it for a page of `origin`.
+    pub async fn admin_request_from(&self, method: Method, path: &str, origin: Option<&str>) -> String {
         let host = self.admin.to_string();
-        let request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        if let Some(origin) = origin {
+            request = request.header(header::ORIGIN, origin);
+        }
         client::send(self.admin, request).await.text()
     }
 

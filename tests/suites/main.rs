@@ -8,6 +8,7 @@ mod control_plane_loss;
 mod demo;
 mod grpc;
 mod identity;
+mod leaving;
 mod real_software;
 mod renewal;
 mod rules;
