@@ -7,5 +7,6 @@ pub mod head_guard;
 pub mod headers;
 pub mod pool;
 pub mod proxy_status;
+pub mod refused_head;
 pub mod server;
 pub mod upgrade;

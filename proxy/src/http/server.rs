@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use http::{HeaderValue, header};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -10,11 +11,17 @@ use hyper_util::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    answer,
     body::Body,
     head_guard::{HeadGuard, HeadState},
+    refused_head::RefusedHead,
     upgrade,
 };
-use crate::{drain::Drain, net::Hop, telemetry::Metrics};
+use crate::{
+    drain::Drain,
+    net::Hop,
+    telemetry::{Metrics, metrics::Direction},
+};
 
 /// The largest head, in bytes, that is read or sent.
 pub const MAX_HEAD: usize = 64 << 10;
@@ -25,6 +32,8 @@ const H2_CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Answers every request, also when that answer is an error.
 pub trait Handler: Send + Sync + 'static {
+    const SIDE: Direction;
+
     fn handle(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
 
@@ -43,11 +52,15 @@ pub async fn serve<IO, H>(
 {
     let head = HeadState::new();
     let refused = head.clone();
-    let io = HeadGuard::new(io, head.clone());
+    let io = RefusedHead::new(HeadGuard::new(io, head.clone()), head.clone(), answer::name(H::SIDE));
     let service = service_fn(move |request: Request<Incoming>| {
         let (handler, head) = (handler.clone(), head.clone());
         async move {
-            let response = handler.handle(request).await;
+            let mut response = handler.handle(request).await;
+            if response.headers().is_empty() {
+                // So that it cannot be taken for an answer of hyper's own, which `refused_head` explains.
+                response.headers_mut().insert(header::VIA, HeaderValue::from_static("1.1 weft"));
+            }
             if upgrade::is_switch(&response) {
                 head.tunnel();
             }

@@ -89,6 +89,8 @@ async fn serve(cx: Arc<Inbound>, stream: TcpStream, address: SocketAddr) {
 }
 
 impl Handler for Connection {
+    const SIDE: Direction = Direction::Inbound;
+
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let cx = &self.cx;
         let (mut parts, body) = request.into_parts();

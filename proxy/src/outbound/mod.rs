@@ -69,6 +69,8 @@ where
 }
 
 impl Handler for Connection {
+    const SIDE: Direction = Direction::Outbound;
+
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         if request.method() == Method::CONNECT {
             return self.open_tunnel(request);
