@@ -54,6 +54,7 @@ fn assert_refused(shape: &str, status: &str, answer: Option<String>) {
     let answer = answer.unwrap_or_else(|| panic!("{shape}: the connection stays open"));
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shape}: {answer:?}");
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{shape}: {answer:?}");
+    assert!(answer.contains("error=http_request_error"), "{shape}: no reason is given: {answer:?}");
 }
 
 #[tokio::test]
