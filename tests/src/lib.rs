@@ -30,7 +30,7 @@ pub use control_plane::{ControlPlane, Finished};
 pub use folder::Folder;
 pub use load::{Load, Outcome};
 pub use ports::free_port;
-pub use process::Process;
+pub use process::{Process, command_lines_with};
 pub use require::{require, require_python};
 pub use rules::{service, split, versions};
 pub use runner::Runner;

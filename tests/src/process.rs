@@ -117,3 +117,12 @@ fn follow(output: impl Read + Send + 'static, log: Arc<File>) -> Lines {
     });
     lines
 }
+
+/// The command lines that name `path`, of processes that run: a sidecar names its state folder.
+pub fn command_lines_with(path: &std::path::Path) -> Vec<String> {
+    let path = path.to_string_lossy().into_owned();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let command_lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    let readable = command_lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    readable.filter(|line| line.contains(&path)).collect()
+}

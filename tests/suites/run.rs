@@ -3,7 +3,7 @@
 use std::fs;
 
 use rustix::process::Signal;
-use weft_tests::{ControlPlane, Runner, eventually, fixture, get, require};
+use weft_tests::{ControlPlane, Runner, command_lines_with, eventually, fixture, get, require};
 
 #[tokio::test]
 async fn the_programs_exit_code_is_its_own() {
@@ -11,12 +11,12 @@ async fn the_programs_exit_code_is_its_own() {
     for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -KILL $$", 137)] {
         let mut run = Runner::start(&control_plane, "job", &["sh", "-c", script]);
         assert_eq!(run.ended().await.code(), Some(code), "{script}");
-        assert!(run.process().group_is_gone(), "{script}: something is left");
+        assert_nothing_left(&control_plane, &mut run, script);
     }
     let mut run = Runner::start(&control_plane, "job", &["/nonexistent/program"]);
     assert_eq!(run.ended().await.code(), Some(1));
     assert!(run.process().stderr().join("\n").contains("/nonexistent/program"));
-    assert!(run.process().group_is_gone(), "the sidecar is left");
+    assert_nothing_left(&control_plane, &mut run, "a program that is not there");
     let left: Vec<_> =
         fs::read_dir(control_plane.folder().temporary()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -30,7 +30,7 @@ async fn signals_reach_the_program() {
         run.process().announces("up").await;
         run.signal(signal);
         assert_eq!(run.ended().await.code(), Some(code), "{name}");
-        assert!(run.process().group_is_gone(), "{name}: something is left");
+        assert_nothing_left(&control_plane, &mut run, name);
     }
     let script = "trap 'echo caught; exit 42' TERM; echo up; while :; do sleep 0.05; done";
     let mut run = Runner::start(&control_plane, "job", &["sh", "-c", script]);
@@ -100,4 +100,11 @@ fn children(parent: u32) -> Vec<i32> {
 
 fn command_line(id: i32) -> String {
     fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap()
+}
+
+/// Neither the program nor the sidecar, which has a process group of its own.
+fn assert_nothing_left(control_plane: &ControlPlane, run: &mut Runner, what: &str) {
+    assert!(run.process().group_is_gone(), "{what}: something is left");
+    let sidecars = command_lines_with(&control_plane.folder().temporary());
+    assert!(sidecars.is_empty(), "{what}: {sidecars:?}");
 }
