@@ -9,6 +9,7 @@ mod material;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{Issuer, PublicKeyData, SubjectPublicKeyInfo};
@@ -43,7 +44,7 @@ pub enum CaError {
     Csr(#[from] CsrRefused),
     #[error("{id} is not a workload's identity in {trust_domain}, the trust domain of this CA")]
     ForeignId { id: SpiffeId, trust_domain: TrustDomain },
-    #[error("the issuing CA's certificate has expired; restart the control plane, which renews it from the root")]
+    #[error("the issuing CA's certificate has expired; the log says why it could not be renewed from the root")]
     Expired,
     #[error("the CA cannot sign: {0}")]
     Sign(#[from] rcgen::Error),
@@ -58,8 +59,8 @@ pub enum CaError {
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error(
-        "the CA folder {} lacks {}: restore them from a backup, or move the folder away to start a new mesh \
-         (every workload then needs the new trust anchor)",
+        "the CA folder {} lacks {}: restore them from a backup. A new CA would be a new mesh, whose trust anchor every \
+         workload then needs",
         dir.display(), missing.join(", ")
     )]
     Incomplete { dir: PathBuf, missing: Vec<&'static str> },
@@ -78,8 +79,15 @@ pub enum CaError {
 pub struct Ca {
     trust_domain: TrustDomain,
     bundle: TrustBundle,
-    issuing: CertificateDer<'static>,
-    issuing_not_after: SystemTime,
+    /// `None`: it exists in memory only, and its issuing CA is never renewed.
+    dir: Option<PathBuf>,
+    /// Replaced as a whole by a renewal; whoever signs meanwhile goes on with the one before.
+    issuing: RwLock<Arc<Issuing>>,
+}
+
+struct Issuing {
+    certificate: CertificateDer<'static>,
+    not_after: SystemTime,
     issuer: Issuer<'static, PrivateKey>,
 }
 
@@ -87,7 +95,7 @@ impl Ca {
     /// Makes a new CA that exists in memory only: a root for ten years and an issuing CA for one.
     pub fn create(trust_domain: TrustDomain, now: SystemTime) -> Result<Self, CaError> {
         let material = Material::generate(&trust_domain, now)?;
-        Self::new(trust_domain, material)
+        Self::new(trust_domain, material, None)
     }
 
     /// Opens the CA in `dir`, or makes one there if the folder is missing or empty.
@@ -99,17 +107,40 @@ impl Ca {
     /// An issuing CA past two thirds of its life gets a new certificate from the root, with the same key.
     pub fn open_or_create(dir: &Path, trust_domain: TrustDomain, now: SystemTime) -> Result<Self, CaError> {
         let material = folder::open_or_create(dir, &trust_domain, now)?;
-        Self::new(trust_domain, material)
+        Self::new(trust_domain, material, Some(dir))
     }
 
-    fn new(trust_domain: TrustDomain, material: Material) -> Result<Self, CaError> {
+    /// Opens the CA in `dir` like [`Ca::open_or_create`], but never makes one: for a mesh that has a root already.
+    pub fn open(dir: &Path, trust_domain: TrustDomain, now: SystemTime) -> Result<Self, CaError> {
+        let material = folder::open(dir, &trust_domain, now)?;
+        Self::new(trust_domain, material, Some(dir))
+    }
+
+    fn new(trust_domain: TrustDomain, material: Material, dir: Option<&Path>) -> Result<Self, CaError> {
         Ok(Self {
             bundle: TrustBundle::new(trust_domain.clone(), vec![material.root.clone()])?,
             trust_domain,
-            issuing_not_after: material.issuing_not_after()?,
-            issuer: Issuer::from_ca_cert_der(&material.issuing, material.issuing_key)?,
-            issuing: material.issuing,
+            dir: dir.map(Path::to_owned),
+            issuing: RwLock::new(Arc::new(Issuing::new(material)?)),
         })
+    }
+
+    /// Gives the issuing CA a new certificate from the root, with the same key, once it is past two thirds of its life.
+    /// Returns whether it did. To be called now and then, for as long as the CA is used; it reads the folder.
+    pub fn renew(&self, now: SystemTime) -> Result<bool, CaError> {
+        let Some(dir) = &self.dir else { return Ok(false) };
+        let material = folder::open(dir, &self.trust_domain, now)?;
+        if self.bundle.anchors() != [material.root.clone()] {
+            let reason = "is not the root that this CA was opened with".to_owned();
+            return Err(CaError::Damaged { what: dir.join("root.pem").display().to_string(), reason });
+        }
+        let fresh = Issuing::new(material)?;
+        let mut issuing = self.issuing.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = fresh.certificate != issuing.certificate;
+        if is_new {
+            *issuing = Arc::new(fresh);
+        }
+        Ok(is_new)
     }
 
     /// Signs an SVID for `id` and returns its chain, leaf first, then the issuing CA.
@@ -128,13 +159,19 @@ impl Ca {
         if id.trust_domain() != &self.trust_domain || id.path().is_empty() {
             return Err(CaError::ForeignId { id: id.clone(), trust_domain: self.trust_domain.clone() });
         }
-        if now >= self.issuing_not_after {
+        let issuing = self.issuing();
+        if now >= issuing.not_after {
             return Err(CaError::Expired);
         }
-        let end = now.checked_add(lifetime).map_or(self.issuing_not_after, |end| end.min(self.issuing_not_after));
+        let end = now.checked_add(lifetime).map_or(issuing.not_after, |end| end.min(issuing.not_after));
         let params = Profile::Leaf(id).params(now, end)?;
-        let leaf = params.signed_by(&key, &self.issuer)?;
-        Ok(vec![leaf.into(), self.issuing.clone()])
+        let leaf = params.signed_by(&key, &issuing.issuer)?;
+        Ok(vec![leaf.into(), issuing.certificate.clone()])
+    }
+
+    /// Whether [`Ca::sign`] would take this request, for callers that have to spend something before they sign.
+    pub fn check_request(csr_der: &[u8]) -> Result<(), CsrRefused> {
+        proved_key(csr_der).map(drop)
     }
 
     /// Makes a key and signs an SVID for it: for the control plane's own identity.
@@ -155,7 +192,21 @@ impl Ca {
 
     /// When the issuing CA's certificate ends; no SVID outlives it.
     pub fn issuing_not_after(&self) -> SystemTime {
-        self.issuing_not_after
+        self.issuing().not_after
+    }
+
+    fn issuing(&self) -> Arc<Issuing> {
+        self.issuing.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Issuing {
+    fn new(material: Material) -> Result<Self, CaError> {
+        Ok(Self {
+            not_after: material.issuing_not_after()?,
+            issuer: Issuer::from_ca_cert_der(&material.issuing, material.issuing_key)?,
+            certificate: material.issuing,
+        })
     }
 }
 
@@ -163,7 +214,7 @@ impl fmt::Debug for Ca {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ca")
             .field("trust_domain", &self.trust_domain)
-            .field("issuing_not_after", &self.issuing_not_after)
+            .field("issuing_not_after", &self.issuing_not_after())
             .finish_non_exhaustive()
     }
 }

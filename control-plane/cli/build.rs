@@ -1,14 +1,15 @@
 //! Puts the commit that the binary is built from into `WEFT_VERSION`, for `weft --version`.
 //!
 //! `WEFT_COMMIT` names it where there is no repository (a source archive, a container build). Runs again only when
-//! the commit changes: the reflog of HEAD is written by every commit and checkout, and by nothing else.
+//! the commit changes: the reflog of HEAD is written by every commit and checkout, and by nothing else. The first
+//! commit makes it; that one is seen by the branch that it makes as well.
 
 use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=WEFT_COMMIT");
-    for name in ["logs/HEAD", "HEAD"] {
+    for name in ["logs/HEAD", "HEAD", "refs/heads"] {
         // A file that is missing would make cargo run this script on every build.
         if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists()) {
             println!("cargo:rerun-if-changed={path}");

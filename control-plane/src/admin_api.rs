@@ -8,7 +8,7 @@
 //! | `POST /v1/delete` | [`DeleteRequest`] | [`Change`] |
 //! | `POST /v1/rollback` | [`RollbackRequest`] | [`Change`] |
 //! | `GET /v1/resources?revision=N` | | [`Resources`]: all of them, as they were written |
-//! | `GET /v1/history` | | `Vec<Revision>`, newest first |
+//! | `GET /v1/history?limit=N` | | `Vec<Revision>`, newest first, 100 without a limit |
 //! | `GET /v1/status` | | [`Status`] |
 //! | `GET /v1/services/{namespace}/{service}/endpoints` | | `Vec<EndpointStatus>` |
 //! | `GET /v1/services/{namespace}/{service}/routes` | | [`Routes`] |

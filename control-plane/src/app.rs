@@ -7,15 +7,16 @@ use std::{
     io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, atomic::AtomicU64},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context;
 use jiff::Timestamp;
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 use weft_certs::{Ca, Clock, Identity, SpiffeId, rotation, tls};
 
@@ -26,11 +27,18 @@ use crate::{
     endpoints::dns,
     fleet::Fleet,
     mesh::{self, Mesh},
-    serve::{admin, discovery, grpc, identity, listener::Acceptor, workloads},
+    serve::{
+        admin, discovery, grpc, identity,
+        listener::{Acceptor, Places},
+        workloads,
+    },
     store::{Store, sha256},
     tasks::Tasks,
     telemetry::Metrics,
 };
+
+/// The issuing CA is renewed months before its end, so that a day more or less is nothing.
+const CA_CHECK: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs a control plane until SIGTERM or SIGINT. The logs are the caller's to start (`telemetry::start_logs`).
 ///
@@ -71,13 +79,14 @@ impl App {
         let parts = Parts::new(&config, lasting.store, lasting.ca, &lasting.credentials).await?;
         parts.start_background(&config)?;
         let tasks = parts.tasks.clone();
+        let places = Places::within(getrlimit(Resource::Nofile).current);
         tasks.spawn_to_end(grpc::serve(
-            parts.acceptor("grpc", &[b"h2"]).start(grpc_listener, &tasks),
+            parts.acceptor("grpc", &[b"h2"], places.grpc).start(grpc_listener, &tasks),
             parts.services(&config),
             tasks.clone(),
         ));
         tasks.spawn_to_end(admin::serve(
-            parts.acceptor("admin", &[b"http/1.1"]).start(admin_listener, &tasks),
+            parts.acceptor("admin", &[b"http/1.1"], places.admin).start(admin_listener, &tasks),
             parts.admin()?,
             tasks.clone(),
         ));
@@ -108,9 +117,9 @@ struct Lasting {
 impl Lasting {
     fn open(config: &Config, grpc: SocketAddr, admin: SocketAddr) -> anyhow::Result<Self> {
         let data_dir = DataDir::open(&config.data_dir)?;
-        let ca = Ca::open_or_create(&data_dir.ca(), config.trust_domain.clone(), SystemTime::now())?;
         let store = Arc::new(Store::open(&data_dir.store())?);
         data_dir.check_trust_domain(&store, config.trust_domain.as_str())?;
+        let ca = data_dir.open_ca(&store, &config.trust_domain, SystemTime::now())?;
         let credentials = AdminCredentials {
             address: reachable(admin).to_string(),
             grpc_address: reachable(grpc).to_string(),
@@ -158,9 +167,15 @@ impl Parts {
         Ok(Self { store, ca, mesh, fleet, metrics, identity, token_sha256: sha256(&credentials.token), tasks })
     }
 
-    fn acceptor(&self, name: &'static str, alpn: &[&[u8]]) -> Acceptor {
+    fn acceptor(&self, name: &'static str, alpn: &[&[u8]], places: usize) -> Acceptor {
         let tls = tls::server_config_optional_client(&self.identity, alpn);
-        Acceptor { name, tls, metrics: self.metrics.clone() }
+        Acceptor {
+            name,
+            tls,
+            metrics: self.metrics.clone(),
+            clock: Clock::system(),
+            places: Arc::new(Semaphore::new(places)),
+        }
     }
 
     fn services(&self, config: &Config) -> grpc::Services {
@@ -204,8 +219,9 @@ impl Parts {
         }))
     }
 
-    /// Keeps its own SVID fresh and the hosts of MeshServices resolved.
+    /// Keeps the issuing CA and its own SVID fresh, and the hosts of MeshServices resolved.
     fn start_background(&self, config: &Config) -> anyhow::Result<()> {
+        self.tasks.spawn(renew_issuing_ca(self.ca.clone()));
         let (ca, id, lifetime) = (self.ca.clone(), own_id(config), config.svid_lifetime);
         let renew = async move || ca.issue(&id, lifetime, SystemTime::now());
         let fresh = rotation::keep_fresh(self.identity.clone(), Clock::system(), rand::random, renew);
@@ -221,6 +237,19 @@ impl Parts {
             }
         });
         Ok(())
+    }
+}
+
+/// The CA logs a renewal itself.
+async fn renew_issuing_ca(ca: Arc<Ca>) {
+    loop {
+        tokio::time::sleep(CA_CHECK).await;
+        let ca = ca.clone();
+        // It reads and writes the CA's folder.
+        let renewed = tokio::task::spawn_blocking(move || ca.renew(SystemTime::now())).await;
+        if let Ok(Err(error)) = renewed {
+            tracing::error!(%error, "the issuing CA cannot be renewed; it is tried again in a day");
+        }
     }
 }
 

@@ -10,12 +10,16 @@
 //! Only its owner can read it. Called by `app`.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
-use weft_certs::file;
+use weft_certs::{Ca, CaError, TrustDomain, file};
+
+use sha2::{Digest, Sha256};
 
 use crate::{
     admin_api::AdminCredentials,
@@ -24,6 +28,9 @@ use crate::{
 
 const TOKEN_META: &str = "admin_token_sha256";
 const TRUST_DOMAIN_META: &str = "trust_domain";
+const ROOT_META: &str = "root_sha256";
+/// Whoever can write into the folder can put another CA or token there.
+const WRITABLE_BY_ALL: u32 = 0o002;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -35,6 +42,15 @@ pub enum DataDirError {
         "--data-dir {dir}: this folder belongs to the trust domain {found}; start with --trust-domain {found}, or with another folder"
     )]
     TrustDomain { dir: PathBuf, found: String },
+    #[error("--data-dir {0}: everybody can write into this folder; run chmod 700 on it")]
+    Exposed(PathBuf),
+    #[error(
+        "--data-dir {dir}: the CA of this mesh is not in {}: {reason}. Restore that folder from a backup; for a new \
+         mesh, which no workload of this one trusts, start with another data folder", dir.join("ca").display()
+    )]
+    LostCa { dir: PathBuf, reason: String },
+    #[error(transparent)]
+    Ca(#[from] CaError),
     #[error("cannot write {file}: {reason}")]
     Write { file: PathBuf, reason: io::Error },
     #[error("cannot write {file}: {reason}")]
@@ -56,17 +72,15 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let folder = |reason| DataDirError::Folder { dir: path.to_owned(), reason };
         file::create_private_dir(path).map_err(folder)?;
-        let lock =
-            OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(folder)?;
+        if fs::metadata(path).map_err(folder)?.permissions().mode() & WRITABLE_BY_ALL != 0 {
+            return Err(DataDirError::Exposed(path.to_owned()));
+        }
+        let lock = open_lock(&path.join("lock")).map_err(folder)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(folder(error)),
         }
-    }
-
-    pub fn ca(&self) -> PathBuf {
-        self.path.join("ca")
     }
 
     pub fn store(&self) -> PathBuf {
@@ -86,6 +100,24 @@ impl DataDir {
                 dir: self.path.clone(),
                 found: String::from_utf8_lossy(&found).into_owned(),
             }),
+        }
+    }
+
+    /// The CA, made on the first start. From then on the store knows its root, and no other takes its place: a lost
+    /// folder must not become a new root that no workload trusts.
+    pub fn open_ca(&self, store: &Store, trust_domain: &TrustDomain, now: SystemTime) -> Result<Ca, DataDirError> {
+        let lost = |reason: String| DataDirError::LostCa { dir: self.path.clone(), reason };
+        let (dir, trust_domain) = (self.path.join("ca"), trust_domain.clone());
+        let Some(known) = store.meta(ROOT_META)? else {
+            let ca = Ca::open_or_create(&dir, trust_domain, now)?;
+            store.set_meta(ROOT_META, &root_sha256(&ca))?;
+            return Ok(ca);
+        };
+        match Ca::open(&dir, trust_domain, now) {
+            Ok(ca) if root_sha256(&ca) == known => Ok(ca),
+            Ok(_) => Err(lost("root.pem is of another CA".to_owned())),
+            Err(CaError::Incomplete { missing, .. }) => Err(lost(format!("it lacks {}", missing.join(", ")))),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -115,10 +147,22 @@ impl DataDir {
     }
 }
 
+/// Private, or anybody could take the lock and keep a control plane from starting.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    // An older one may be open to others.
+    lock.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(lock)
+}
+
+fn root_sha256(ca: &Ca) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    ca.trust_bundle().anchors().iter().for_each(|anchor| digest.update(anchor));
+    digest.finalize().to_vec()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn credentials(token: String) -> AdminCredentials {
@@ -156,6 +200,45 @@ mod tests {
         assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::InUse(_))));
         drop(first);
         DataDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn the_lock_is_private_and_a_folder_that_all_can_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join("lock");
+        fs::write(&lock, "").unwrap();
+        fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
+        drop(DataDir::open(folder.path()).unwrap());
+        assert_eq!(fs::metadata(&lock).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let error = DataDir::open(folder.path()).err().unwrap();
+        assert!(matches!(error, DataDirError::Exposed(_)), "{error}");
+    }
+
+    #[test]
+    fn a_lost_or_replaced_ca_never_becomes_a_new_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(folder.path()).unwrap();
+        let store = Store::open(&dir.store()).unwrap();
+        let open = || dir.open_ca(&store, &"weft.local".parse().unwrap(), SystemTime::now());
+        let first = open().unwrap().trust_bundle();
+        assert_eq!(open().unwrap().trust_bundle(), first);
+
+        let (ca, away) = (folder.path().join("ca"), folder.path().join("away"));
+        fs::rename(&ca, &away).unwrap();
+        let error = open().err().unwrap();
+        assert!(matches!(error, DataDirError::LostCa { .. }), "{error}");
+        assert!(!ca.exists(), "nothing was made");
+        fs::create_dir(&ca).unwrap();
+        assert!(matches!(open(), Err(DataDirError::LostCa { .. })));
+
+        Ca::open_or_create(&ca, "weft.local".parse().unwrap(), SystemTime::now()).unwrap();
+        let error = open().err().unwrap();
+        assert!(error.to_string().contains("of another CA"), "{error}");
+
+        fs::remove_dir_all(&ca).unwrap();
+        fs::rename(&away, &ca).unwrap();
+        assert_eq!(open().unwrap().trust_bundle(), first);
     }
 
     #[test]

@@ -11,10 +11,13 @@
 //! [`blocking`]. What a resource means and whether a change is allowed is decided by `mesh`, not here.
 
 mod events;
+#[cfg(test)]
+mod faulty;
 mod registrations;
 mod tokens;
 
 use std::{
+    convert::Infallible,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -86,23 +89,41 @@ impl Store {
         })
     }
 
+    fn create_tables(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.open_table(META)?.insert("format", FORMAT.to_be_bytes().as_slice())?;
+            events::create_tables(transaction)?;
+            tokens::create_tables(transaction)?;
+            registrations::create_tables(transaction)
+        })
+    }
+
     fn read(&self) -> Result<redb::ReadTransaction, StoreError> {
         Ok(self.database.begin_read()?)
     }
 
     /// One transaction: all of `work` is on the disk when this returns `Ok`, nothing of it otherwise.
     fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let Ok(done) = self.write_unless(|transaction| work(transaction).map(Ok::<T, Infallible>))?;
+        Ok(done)
+    }
+
+    /// The same, for work that can decide against itself: a refusal writes nothing either.
+    fn write_unless<T, R>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<Result<T, R>, StoreError>,
+    ) -> Result<Result<T, R>, StoreError> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate).map_err(failed)?;
         transaction.set_quick_repair(true);
         match work(&transaction) {
-            Ok(done) => {
+            Ok(Ok(done)) => {
                 transaction.commit()?;
-                Ok(done)
+                Ok(Ok(done))
             }
-            Err(error) => {
+            undone => {
                 transaction.abort()?;
-                Err(error)
+                undone
             }
         }
     }
@@ -144,12 +165,7 @@ fn create(file: &Path) -> Result<(), StoreError> {
     weft_certs::file::write_private(&temporary, b"")?;
     let database = Database::builder().create(&temporary).map_err(|error| open_error(&temporary, error))?;
     let store = Store { database, file: temporary.clone() };
-    store.write(|transaction| {
-        transaction.open_table(META)?.insert("format", FORMAT.to_be_bytes().as_slice())?;
-        events::create_tables(transaction)?;
-        tokens::create_tables(transaction)?;
-        registrations::create_tables(transaction)
-    })?;
+    store.create_tables()?;
     drop(store);
     std::fs::rename(&temporary, file)?;
     std::fs::File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()?;

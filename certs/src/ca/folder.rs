@@ -1,7 +1,7 @@
 //! The CA's folder: how its four files come to be, and what is refused when they are read.
 //!
 //! The one rule: a folder that holds anything is never replaced. Losing a root by a silent new start would cut every
-//! workload off from the mesh. Called by [`super::Ca::open_or_create`].
+//! workload off from the mesh. Called by [`super::Ca`].
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -29,6 +29,10 @@ pub fn open_or_create(dir: &Path, trust_domain: &TrustDomain, now: SystemTime) -
         create(dir, &Material::generate(trust_domain, now)?)?;
     }
     // A new folder is read back like any other: what this process uses is what the next one will find.
+    open(dir, trust_domain, now)
+}
+
+pub fn open(dir: &Path, trust_domain: &TrustDomain, now: SystemTime) -> Result<Material, CaError> {
     let mut material = load(dir)?;
     let found = material.trust_domain()?;
     if found != *trust_domain {

@@ -37,7 +37,7 @@ mod profiles {
     fn root_and_issuing_ca_meet_the_standard() {
         let ca = ca("example.org");
         let root = &ca.trust_bundle().anchors()[0].clone();
-        for (der, path_len) in [(root, None), (&ca.issuing, Some(0))] {
+        for (der, path_len) in [(root, None), (&ca.issuing().certificate, Some(0))] {
             let signer = Signer::parse(der).unwrap();
             assert_eq!(signer.id, Some(td().id()));
             let certificate = parse(der);
@@ -53,8 +53,8 @@ mod profiles {
             left.unwrap().abs_diff(DAY * 365 * n) < DAY
         };
         assert!(years(root, 10));
-        assert!(years(&ca.issuing, 1));
-        parse(&ca.issuing).verify_signature(Some(parse(root).public_key())).unwrap();
+        assert!(years(&ca.issuing().certificate, 1));
+        parse(&ca.issuing().certificate).verify_signature(Some(parse(root).public_key())).unwrap();
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod on_disk {
 
         let second = open(&dir).unwrap();
         assert_eq!(second.trust_bundle(), first.trust_bundle());
-        assert_eq!(second.issuing, first.issuing);
+        assert_eq!(second.issuing().certificate, first.issuing().certificate);
         second.issue(&orders(), HOUR, now()).unwrap();
     }
 
@@ -362,17 +362,54 @@ mod on_disk {
         let first = open(&dir).unwrap();
 
         let spring = Ca::open_or_create(&dir, td(), now() + DAY * 200).unwrap();
-        assert_eq!(spring.issuing, first.issuing);
+        assert_eq!(spring.issuing().certificate, first.issuing().certificate);
 
         let autumn = Ca::open_or_create(&dir, td(), now() + DAY * 300).unwrap();
-        assert_ne!(autumn.issuing, first.issuing);
+        assert_ne!(autumn.issuing().certificate, first.issuing().certificate);
         assert!(autumn.issuing_not_after() > first.issuing_not_after());
         assert_eq!(autumn.trust_bundle(), first.trust_bundle());
-        assert_eq!(parse(&autumn.issuing).public_key(), parse(&first.issuing).public_key());
+        assert_eq!(parse(&autumn.issuing().certificate).public_key(), parse(&first.issuing().certificate).public_key());
         assert_eq!(mode(&dir.join("issuing.pem")), 0o600);
 
         let again = Ca::open_or_create(&dir, td(), now() + DAY * 301).unwrap();
-        assert_eq!(again.issuing, autumn.issuing);
+        assert_eq!(again.issuing().certificate, autumn.issuing().certificate);
+    }
+
+    #[test]
+    fn an_open_ca_renews_its_issuing_ca_and_signs_on() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("ca");
+        let ca = open(&dir).unwrap();
+        assert!(!ca.renew(now() + DAY * 200).unwrap());
+        let late = now() + DAY * 400;
+        assert!(matches!(ca.issue(&orders(), HOUR, late), Err(CaError::Expired)));
+
+        assert!(ca.renew(now() + DAY * 300).unwrap());
+        assert!(!ca.renew(now() + DAY * 300).unwrap());
+        let svid = ca.issue(&orders(), HOUR, late).unwrap();
+        assert_eq!(svid.chain()[1], ca.issuing().certificate);
+        let again = Ca::open(&dir, td(), late - DAY * 90).unwrap();
+        assert_eq!(again.issuing().certificate, ca.issuing().certificate);
+    }
+
+    #[test]
+    fn an_open_ca_does_not_take_over_another_root() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("ca");
+        let ca = open(&dir).unwrap();
+        fs::rename(&dir, home.path().join("away")).unwrap();
+        assert!(matches!(ca.renew(now()), Err(CaError::Incomplete { .. })));
+        open(&dir).unwrap();
+        assert!(matches!(ca.renew(now()), Err(CaError::Damaged { .. })));
+    }
+
+    #[test]
+    fn opening_what_is_not_there_makes_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("ca");
+        let error = Ca::open(&dir, td(), now()).unwrap_err();
+        assert!(matches!(&error, CaError::Incomplete { missing, .. } if missing.len() == 4), "{error}");
+        assert!(!dir.exists());
     }
 
     #[test]

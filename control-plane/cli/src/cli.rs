@@ -81,11 +81,13 @@ pub enum Command {
 
     /// Run the control plane: rules, identities, discovery
     #[command(name = "control-plane", display_name = "weft control-plane", after_help = CONTROL_PLANE_EXAMPLES)]
+    #[command(version = env!("WEFT_VERSION"))]
     ControlPlane(Box<weft_control_plane::config::Config>),
     /// Run a program as a workload of the mesh, with a sidecar beside it
     #[command(after_help = run::EXAMPLES)]
     Run(run::Run),
     /// Run the sidecar alone
+    #[command(display_name = "weft proxy", version = env!("WEFT_VERSION"))]
     Proxy(Box<Proxy>),
     /// Make tokens by which workloads join the mesh
     #[command(subcommand)]
@@ -166,6 +168,10 @@ pub struct Proxy {
     /// A YAML file with any of these settings, such as `service: orders`. Flags and environment win over it
     #[arg(long, env = "WEFT_SETTINGS", value_name = "FILE")]
     pub settings: Option<PathBuf>,
+
+    /// End when standard input does, which is when the process that holds its other end is gone
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
 }
 
 const CONTROL_PLANE_EXAMPLES: &str = "\

@@ -8,12 +8,14 @@ mod commands;
 mod credentials;
 mod demo;
 mod exit;
+mod lifeline;
 mod output;
 mod plain_http;
 mod problems;
 mod run;
 mod signals;
 mod sources;
+mod temporary;
 
 use std::process::ExitCode;
 

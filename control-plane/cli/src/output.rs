@@ -1,7 +1,11 @@
 //! How commands show what they found: a table for people, YAML or JSON for programs, all from one value.
 //!
 //! Results go to stdout, notices and errors to stderr. Colour is a matter of `anstream`, which removes it where
-//! nobody would see it; `--color` overrides that.
+//! nobody would see it; `--color` overrides that. Nothing from outside reaches the terminal as it came: people are
+//! shown [`Text`] and the cells of a [`Table`], programs are given [`data`], which has no control characters.
+
+mod table;
+mod text;
 
 use std::{
     fmt::Write as _,
@@ -10,6 +14,9 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+
+pub use table::{Cell, Table};
+pub use text::Text;
 
 /// What `--output` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -50,16 +57,31 @@ pub fn set_color(color: Color) {
 
 /// Writes `value` in the format asked for; `table` is its form for people.
 pub fn show<T: Serialize>(format: Format, value: &T, table: impl FnOnce(&T) -> Table) -> io::Result<()> {
-    let text = match format {
-        Format::Table => table(value).render(),
-        Format::Json => serde_json::to_string_pretty(value)? + "\n",
-        Format::Yaml => serde_saphyr::to_string(value).map_err(io::Error::other)?,
-    };
-    print(&text)
+    match format {
+        Format::Table => write(&table(value).render()),
+        Format::Json => data(&(serde_json::to_string_pretty(value)? + "\n")),
+        Format::Yaml => data(&serde_saphyr::to_string(value).map_err(io::Error::other)?),
+    }
 }
 
-/// Writes text to stdout. A reader that has seen enough (`weft get | head -1`) is not an error.
-pub fn print(text: &str) -> io::Result<()> {
+/// Writes a line for people to stdout.
+pub fn line(text: impl Into<Text>) -> io::Result<()> {
+    write(&format!("{}\n", text.into().as_str()))
+}
+
+/// Writes JSON, YAML or a script to stdout.
+pub fn data(text: &str) -> io::Result<()> {
+    write(&escaped(text))
+}
+
+/// Tells the person something that is not the result.
+pub fn notice(text: impl Into<Text>) {
+    // Where nobody can be told, there is nobody to tell that either.
+    let _ = writeln!(anstream::stderr().lock(), "{}", text.into().as_str());
+}
+
+/// A reader that has seen enough (`weft get | head -1`) is not an error.
+fn write(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -67,140 +89,34 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Tells the person something that is not the result.
-pub fn notice(text: &str) {
-    // Where nobody can be told, there is nobody to tell that either.
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
-}
-
-/// Columns that line up, two spaces apart, headings in capitals.
-#[derive(Debug, Default)]
-pub struct Table {
-    header: Vec<&'static str>,
-    rows: Vec<Vec<Cell>>,
-    /// Shown instead of a heading without rows.
-    empty: &'static str,
-    lines_before: Vec<String>,
-    lines_after: Vec<String>,
-}
-
-#[derive(Debug)]
-pub struct Cell {
-    text: String,
-    style: Style,
-}
-
-impl<T: Into<String>> From<T> for Cell {
-    fn from(text: T) -> Self {
-        Self { text: text.into(), style: Style::new() }
-    }
-}
-
-impl Cell {
-    pub fn styled(text: impl Into<String>, style: Style) -> Self {
-        Self { text: text.into(), style }
-    }
-
-    /// A dash where there is nothing to say.
-    pub fn optional(text: Option<impl Into<String>>) -> Self {
-        match text {
-            Some(text) => text.into().into(),
-            None => Self::styled("-", DIM),
+/// Control characters stand only within the quotes of JSON and YAML, where this is another way to write the same.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => safe.push(character),
+            // Writing to a String cannot fail.
+            c if c.is_control() => _ = write!(safe, "\\u{:04x}", u32::from(c)),
+            c => safe.push(c),
         }
     }
-}
-
-impl Table {
-    pub fn new(header: &[&'static str], empty: &'static str) -> Self {
-        Self { header: header.to_vec(), empty, ..Self::default() }
-    }
-
-    pub fn row<const N: usize>(&mut self, cells: [Cell; N]) {
-        self.rows.push(cells.into());
-    }
-
-    /// A line of text above the table.
-    pub fn line_before(&mut self, text: impl Into<String>) {
-        self.lines_before.push(text.into());
-    }
-
-    /// A line of text below the table.
-    pub fn line(&mut self, text: impl Into<String>) {
-        self.lines_after.push(text.into());
-    }
-
-    pub fn render(&self) -> String {
-        let mut text: String = self.lines_before.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
-        if self.rows.is_empty() {
-            if !self.empty.is_empty() {
-                text.extend([self.empty, "\n"]);
-            }
-        } else {
-            let header: Vec<_> = self.header.iter().map(|title| Cell::styled(*title, BOLD)).collect();
-            let widths = self.widths(&header);
-            for row in std::iter::once(&header).chain(&self.rows) {
-                render_row(&mut text, row, &widths);
-            }
-        }
-        text.extend(self.lines_after.iter().flat_map(|line| [line.as_str(), "\n"]));
-        text
-    }
-
-    fn widths(&self, header: &[Cell]) -> Vec<usize> {
-        let width = |row: &[Cell], column: usize| row.get(column).map_or(0, |cell| cell.text.chars().count());
-        (0..header.len())
-            .map(|column| {
-                let widest = self.rows.iter().map(|row| width(row, column)).max();
-                widest.unwrap_or(0).max(width(header, column))
-            })
-            .collect()
-    }
-}
-
-fn render_row(text: &mut String, row: &[Cell], widths: &[usize]) {
-    for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-        let Cell { text: content, style } = cell;
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{style}{content}{style:#}");
-        if column + 1 < row.len() {
-            let padding = width.saturating_sub(content.chars().count()) + 2;
-            text.extend(std::iter::repeat_n(' ', padding));
-        }
-    }
-    text.push('\n');
+    safe
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plain(text: &str) -> String {
-        anstream::adapter::strip_str(text).to_string()
-    }
-
     #[test]
-    fn columns_line_up_whatever_their_colour() {
-        let mut table = Table::new(&["NAME", "STATE"], "none");
-        table.row(["orders".into(), Cell::styled("closed", GOOD)]);
-        table.row([Cell::styled("größer-als-alle", BAD), Cell::optional(None::<String>)]);
-        table.line("2 rows");
-        assert_eq!(
-            plain(&table.render()),
-            "NAME             STATE\norders           closed\ngrößer-als-alle  -\n2 rows\n"
-        );
-    }
-
-    #[test]
-    fn a_table_without_rows_says_so() {
-        assert_eq!(Table::new(&["NAME"], "no resources").render(), "no resources\n");
-    }
-
-    #[test]
-    fn the_heading_is_bold_only_where_colour_is_kept() {
-        let mut table = Table::new(&["NAME"], "");
-        table.row(["a".into()]);
-        let text = table.render();
-        assert!(text.starts_with("\u{1b}[1mNAME"), "{text:?}");
-        assert_eq!(plain(&text), "NAME\na\n");
+    fn programs_read_the_same_value_although_no_control_character_is_sent() {
+        let value =
+            serde_json::json!({ "author": "x\u{1b}[31mRED\nline\r\u{7f}\u{9b}1m\u{85}z", "k\u{9b}": ["\u{9b}"] });
+        let json = escaped(&serde_json::to_string_pretty(&value).unwrap());
+        let yaml = escaped(&serde_saphyr::to_string(&value).unwrap());
+        for text in [&json, &yaml] {
+            assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        }
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+        assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&yaml).unwrap(), value, "{yaml}");
     }
 }

@@ -106,6 +106,20 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
+fn the_daemons_are_of_the_same_version_as_the_command() {
+    let version = |args: &[&str]| {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let own = version(&["--version"]);
+    let number = own.strip_prefix("weft ").unwrap();
+    assert!(number.contains("(commit "), "{own}");
+    assert_eq!(version(&["control-plane", "--version"]), format!("weft control-plane {number}"));
+    assert_eq!(version(&["proxy", "--version"]), format!("weft proxy {number}"));
+}
+
+#[test]
 fn good_files_pass_the_check() {
     let folder = tempfile::tempdir().unwrap();
     file(folder.path(), "rules.yaml", GOOD);

@@ -50,7 +50,7 @@ pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
     builder.build()
 }
 
-/// Keeps every wanted host resolved and reports each change of its addresses. Ends when nobody listens any more.
+/// Keeps every wanted host resolved and reports every answer: only the listener knows what it still holds. Ends when nobody listens any more.
 pub async fn run(
     resolver: TokioResolver,
     mut wanted: watch::Receiver<BTreeSet<Host>>,
@@ -71,24 +71,22 @@ pub async fn run(
 }
 
 async fn watch_host(resolver: TokioResolver, host: Host, found: mpsc::Sender<(Host, Vec<SocketAddr>)>) {
-    let (mut last, mut failures) = (Vec::new(), 0);
+    let (mut kept, mut failures) = (0, 0);
     loop {
         let pause = match look_up(&resolver, &host).await {
             Ok((addresses, valid_until)) => {
                 log_recovery(&host, failures);
                 failures = 0;
-                if addresses != last {
-                    last.clone_from(&addresses);
-                    if found.send((host.clone(), addresses)).await.is_err() {
-                        return;
-                    }
+                kept = addresses.len();
+                if found.send((host.clone(), addresses)).await.is_err() {
+                    return;
                 }
                 refresh_after(valid_until.saturating_duration_since(Instant::now()))
             }
             Err(error) => {
                 failures += 1;
                 let pause = retry_after(failures, rand::random());
-                log_failure(&host, &error, failures, &last);
+                log_failure(&host, &error, failures, kept);
                 pause
             }
         };
@@ -113,10 +111,10 @@ fn retry_after(failures: u32, jitter: f64) -> Duration {
     doubled.min(RETRY.1).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
 }
 
-fn log_failure((host, port): &Host, error: &NetError, failures: u32, kept: &[SocketAddr]) {
+fn log_failure((host, port): &Host, error: &NetError, failures: u32, kept: usize) {
     // One line per outage: the rest is the same.
     if failures == 1 {
-        tracing::warn!(host, port, %error, kept = kept.len(), "the host cannot be resolved, its last addresses are kept");
+        tracing::warn!(host, port, %error, kept, "the host cannot be resolved, its last addresses are kept");
     }
 }
 

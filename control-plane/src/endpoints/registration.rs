@@ -78,6 +78,15 @@ impl Leases {
         }
     }
 
+    /// What has expired could not be removed and stays until `until`; what has been renewed meanwhile stays as it is.
+    pub fn postpone(&mut self, ids: &BTreeSet<String>, until: Instant) {
+        for id in ids {
+            if let Some(Lease { state: LeaseState::Lost { until: end }, .. }) = self.leases.get_mut(id) {
+                *end = until;
+            }
+        }
+    }
+
     /// The workloads whose grace period is over at `now`; they stay until they are removed.
     pub fn expired(&self, now: Instant) -> BTreeSet<String> {
         let is_over = |lease: &Lease| matches!(lease.state, LeaseState::Lost { until } if until <= now);
@@ -146,6 +155,18 @@ mod tests {
         assert!(leases.expired(start + GRACE - Duration::from_millis(1)).is_empty());
         assert_eq!(leases.workloads().len(), 1);
         assert_eq!(leases.expired(start + GRACE), BTreeSet::from(["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_removal_that_failed_is_put_off() {
+        let (mut leases, start) = (Leases::new(GRACE), Instant::now());
+        leases.renew("a".into(), registration(1), 7);
+        leases.renew("b".into(), registration(2), 8);
+        leases.lose("a", 7, start);
+        let later = start + GRACE * 2;
+        leases.postpone(&["a".to_owned(), "b".to_owned()].into(), later);
+        assert_eq!(leases.next_expiry(), Some(later), "it must not be tried again at once, and b is not lost");
+        assert_eq!(leases.workloads().len(), 2);
     }
 
     #[test]

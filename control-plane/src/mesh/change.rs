@@ -55,15 +55,20 @@ impl Proposal {
         Self { objects, changes, deltas, named: named.to_vec() }
     }
 
-    /// The problems that this would add, with the document that each is about. Those that are there already, such as a
-    /// route whose last workload has gone, must not keep people from writing something else.
-    pub fn new_problems(&self, current: &Objects, implied: &BTreeSet<ServicePort>) -> Vec<Problem> {
+    /// The problems of what was asked for: all of the objects that the request names or changes, and those that it adds
+    /// to others. What was wrong with others already, such as a route whose last workload has gone, must not keep people
+    /// from writing something else.
+    pub fn problems(&self, current: &Objects, implied: &BTreeSet<ServicePort>) -> Vec<Problem> {
         let before = resources::check(current, implied);
         let mut after = resources::check(&self.objects, implied);
-        after.retain(|problem| !before.contains(problem));
+        let documents: BTreeMap<String, usize> = self.named.iter().map(Key::to_string).zip(0..).collect();
+        let touched: BTreeSet<String> = self.changes.iter().map(|change| change.key.to_string()).collect();
+        after.retain(|problem| {
+            let is_touched = problem.object.as_ref().is_some_and(|object| touched.contains(object));
+            is_touched || !before.iter().any(|old| old.is_same_place(problem))
+        });
         for problem in &mut after {
-            let is_about = |key: &Key| problem.object.as_deref() == Some(key.to_string().as_str());
-            problem.document = self.named.iter().position(is_about).unwrap_or(problem.document);
+            problem.document = problem.object.as_ref().and_then(|object| documents.get(object)).copied();
         }
         after
     }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ use crate::{
 
 /// At most this many commands share one publication with the first.
 const BATCH: usize = 255;
+/// After expired endpoints could not be removed from the disk: time for it to get well.
+const EXPIRY_RETRY: Duration = Duration::from_secs(10);
 
 type Reply<T> = oneshot::Sender<Result<T, MeshError>>;
 /// An answer that is given after the next publication.
@@ -176,7 +179,7 @@ impl Owner {
     }
 
     async fn commit(&mut self, proposal: Proposal, signature: Signature) -> Result<Change, MeshError> {
-        let problems = proposal.new_problems(&self.objects, &self.implied());
+        let problems = proposal.problems(&self.objects, &self.implied());
         if problems.iter().any(Problem::is_error) {
             return Err(MeshError::Invalid(problems));
         }
@@ -212,11 +215,13 @@ impl Owner {
 
     async fn expire(&mut self) {
         let expired = self.leases.expired(Instant::now());
+        if let Err(error) = self.forget(expired.clone()).await {
+            tracing::error!(%error, retry_in = ?EXPIRY_RETRY, "expired endpoints cannot be removed from the disk");
+            self.leases.postpone(&expired, Instant::now() + EXPIRY_RETRY);
+            return;
+        }
         for id in &expired {
             tracing::info!(workload = id, "the sidecar was not heard of for the grace period, its endpoint is removed");
-        }
-        if let Err(error) = self.forget(expired).await {
-            tracing::error!(%error, "expired registrations stay on the disk");
         }
     }
 
@@ -224,11 +229,14 @@ impl Owner {
         if ids.is_empty() {
             return Ok(());
         }
+        // The disk first: a workload that is gone for callers must not be back after a restart.
+        let gone = ids.clone();
+        store::blocking(&self.store, move |store| store.remove_registrations(&gone)).await?;
         for id in &ids {
             self.leases.remove(id);
         }
         self.is_stale = true;
-        Ok(store::blocking(&self.store, move |store| store.remove_registrations(&ids)).await?)
+        Ok(())
     }
 
     async fn resolved(&mut self, host: Host, addresses: Vec<SocketAddr>) {

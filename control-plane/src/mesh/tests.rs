@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 use weft_certs::Ca;
 use weft_proxy_api::{Kind as WireKind, ServicePort};
@@ -128,7 +130,7 @@ async fn an_apply_is_all_or_nothing_and_reports_every_problem() {
         panic!("orders, orders-v1 and orders-v2 do not exist")
     };
     assert!(problems.len() >= 3, "{problems:?}");
-    assert!(problems.iter().all(|problem| problem.document == 1), "{problems:?}");
+    assert!(problems.iter().all(|problem| problem.document == Some(1)), "{problems:?}");
     assert_eq!(mesh.published().revision, 0);
     assert!(mesh.published().objects.is_empty());
 }
@@ -147,19 +149,51 @@ async fn a_dry_run_and_an_unchanged_apply_make_no_revision() {
     assert!(again.changes.iter().all(|change| change.action == crate::admin_api::Action::Unchanged));
 }
 
-#[tokio::test]
-async fn a_problem_that_was_there_before_does_not_block_other_writes() {
-    let (_folder, mesh) = mesh().await;
+/// A route whose only workload has gone.
+async fn broken_cart(mesh: &Mesh) -> Value {
     mesh.register("w1", 1, registration(1)).await.unwrap();
     let mut route = split(1, 1);
     route["spec"]["parentRefs"][0]["name"] = json!("cart");
     for backend in [0, 1] {
         route["spec"]["rules"][0]["backendRefs"][backend]["name"] = json!("cart");
     }
-    apply(&mesh, vec![route]).await.unwrap();
+    apply(mesh, vec![route.clone()]).await.unwrap();
     mesh.leave("w1", 1).await.unwrap();
     assert!(!mesh.published().problems.is_empty(), "the route's service has gone");
+    route
+}
+
+#[tokio::test]
+async fn a_problem_that_was_there_before_does_not_block_other_writes() {
+    let (_folder, mesh) = mesh().await;
+    broken_cart(&mesh).await;
+    // Its name is what the broken route's hint would now suggest.
+    apply(&mesh, vec![service("cart-v2", "10.0.0.1:80")]).await.unwrap();
+    assert!(mesh.published().problems.iter().any(|problem| problem.hint.is_some()));
+    mesh.rollback(rollback(Some(1)), Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(mesh.published().objects.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_request_names_must_hold_even_if_it_did_not_before() {
+    let (_folder, mesh) = mesh().await;
+    let mut route = broken_cart(&mesh).await;
+    route["spec"]["rules"][0]["backendRefs"][0]["weight"] = json!(7);
+    let Err(MeshError::Invalid(problems)) = apply(&mesh, vec![service("a", "10.0.0.1:80"), route]).await else {
+        panic!("the route's service does not exist")
+    };
+    assert!(problems.iter().all(|problem| problem.document == Some(1)), "{problems:?}");
+}
+
+#[tokio::test]
+async fn a_problem_of_an_object_that_the_request_does_not_name_has_no_document() {
+    let (_folder, mesh) = mesh().await;
     apply(&mesh, shop()).await.unwrap();
+    apply(&mesh, vec![split(90, 10)]).await.unwrap();
+    let mut moved = service("orders-v2", "10.0.0.1:80");
+    moved["spec"]["ports"] = json!([{"port": 81}]);
+    let Err(MeshError::Invalid(problems)) = apply(&mesh, vec![moved]).await else { panic!("the route names port 80") };
+    assert!(problems.iter().all(|problem| problem.document.is_none()), "{problems:?}");
 }
 
 #[tokio::test]
@@ -190,6 +224,21 @@ async fn a_lost_workload_stays_for_the_grace_period() {
     published.changed().await.unwrap();
     assert!(start.elapsed() >= GRACE, "{:?}", start.elapsed());
     assert_eq!(cart_endpoints(&mesh.published()), 0);
+}
+
+#[tokio::test]
+async fn a_workload_that_cannot_be_removed_from_the_disk_stays_for_callers() {
+    let (folder, is_broken) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(false)));
+    let store = Arc::new(Store::on_faulty_disk(&is_broken));
+    let mesh = Mesh::start(Parts { store: store.clone(), ..parts(&folder) }).await.unwrap();
+    mesh.register("w1", 1, registration(1)).await.unwrap();
+    is_broken.store(true, Ordering::Relaxed);
+    assert!(matches!(mesh.leave("w1", 1).await, Err(MeshError::Store(_))));
+    // A command after it makes sure that there would have been a publication.
+    let mut dry = request(shop());
+    dry.dry_run = true;
+    mesh.apply(dry, Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(cart_endpoints(&mesh.published()), 1);
 }
 
 #[tokio::test]

@@ -16,8 +16,14 @@ pub struct Port {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
+    /// The ports of each in ascending order, or as its `MeshService` has them.
     services: BTreeMap<ServiceName, Vec<Port>>,
+    /// Those that a `MeshService` names.
+    declared: BTreeSet<ServiceName>,
 }
+
+/// The port of a service that says nothing about its ports.
+const DEFAULT_PORT: u16 = 80;
 
 /// Why a reference leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +42,7 @@ impl Catalog {
             let port = Port { number: name.port, name: None, protocol: Protocol::Detect };
             services.entry(name.service_name()).or_default().push(port);
         }
+        let mut declared = BTreeSet::new();
         for object in objects.values() {
             if let Spec::MeshService(spec) = &object.spec {
                 let port = |port: &super::PortSpec| Port {
@@ -44,10 +51,11 @@ impl Catalog {
                     protocol: port.protocol,
                 };
                 let name = ServiceName::new(&object.key.namespace, &object.key.name);
+                declared.insert(name.clone());
                 services.insert(name, spec.ports.iter().map(port).collect());
             }
         }
-        Self { services }
+        Self { services, declared }
     }
 
     pub fn services(&self) -> impl Iterator<Item = (&ServiceName, &[Port])> {
@@ -63,12 +71,19 @@ impl Catalog {
         self.ports(&name.service_name()).iter().find(|port| port.number == name.port)
     }
 
+    /// Of an implied service, a port that was left out is 80, or its lowest: one more registration, of whichever
+    /// workload, must not break the routes that were there.
+    ///
     /// # Errors
-    /// There is no such service or port, or the port was left out and the service has several.
+    /// There is no such service or port, or the port was left out and the `MeshService` has several.
     pub fn resolve(&self, target: &ServiceRef) -> Result<ServicePort, Unresolved> {
         let ports = self.existing(&target.service)?;
         match (target.port, ports) {
             (None, [only]) => Ok(target.service.port(only.number)),
+            (None, [lowest, ..]) if !self.declared.contains(&target.service) => {
+                let default = ports.iter().find(|port| port.number == DEFAULT_PORT).unwrap_or(lowest);
+                Ok(target.service.port(default.number))
+            }
             (None, _) => Err(Unresolved {
                 reason: format!("the service {} has several ports, so that one must be named", target.service),
                 hint: Some(format!("its ports are {}", numbers(ports))),

@@ -55,7 +55,7 @@ pub fn parse(documents: &[Value], default_namespace: &str) -> Result<Vec<Object>
         let object = key.as_ref().map(Key::to_string);
         let valid = !report.problems.iter().any(Problem::is_error);
         problems.extend(report.problems.into_iter().map(|problem| Problem {
-            document: index,
+            document: Some(index),
             object: object.clone(),
             ..problem
         }));

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// Index of the document in the input.
-    pub document: usize,
+    /// Index of the document in the input; `None` when it is about an object that the input does not hold.
+    pub document: Option<usize>,
     /// The object's key as it is displayed, when the document says enough to know it.
     pub object: Option<String>,
     /// For example `spec.rules[0].backendRefs[1].weight`; empty for the document as a whole.
@@ -44,7 +44,7 @@ pub struct Place {
 impl Problem {
     pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
-            document: 0,
+            document: None,
             object: None,
             field: field.into(),
             reason: reason.into(),
@@ -62,6 +62,12 @@ impl Problem {
     pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
+    }
+
+    /// Whether both say that the same place is wrong. What they say may differ: reasons and hints name other objects,
+    /// which come and go.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        (&self.object, &self.field, self.severity) == (&other.object, &other.field, other.severity)
     }
 
     pub fn is_error(&self) -> bool {

@@ -44,7 +44,7 @@ impl Document {
 /// Fills in where each problem stands, from its document and field.
 pub fn place(problems: &mut [Problem], documents: &[Document]) {
     for problem in problems {
-        if let Some(document) = documents.get(problem.document) {
+        if let Some(document) = problem.document.and_then(|index| documents.get(index)) {
             problem.place = Some(document.locate(&problem.field));
         }
     }

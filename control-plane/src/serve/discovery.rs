@@ -114,7 +114,10 @@ impl Stream {
             tracing::warn!(peer = %self.identity, ?kind, name, reason, "a sidecar refused a resource");
             self.metrics.resources_rejected.get_or_create(&ResourceKind { kind: session::label(kind) }).inc();
         }
-        presence.update(|sidecar| sidecar.rejected = session.rejected());
+        // Everybody waits for the fleet meanwhile, so that only a change goes there.
+        if let Some(rejected) = session.take_rejected() {
+            presence.update(|sidecar| sidecar.rejected = rejected);
+        }
         Ok(())
     }
 

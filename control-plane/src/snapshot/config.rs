@@ -1,6 +1,9 @@
 //! What the resources mean, without who serves what at the moment: every destination, compiled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use weft_proxy_api::{Inbound, Service, ServiceName, ServicePort};
 
@@ -17,7 +20,13 @@ pub struct Config {
     sources: BTreeMap<ServiceName, Source>,
     destinations: BTreeMap<ServicePort, Service>,
     mesh: MeshConfigSpec,
+    /// What [`Config::nearest`] has found, so that it is sought once, however many ask and however often.
+    hints: Mutex<BTreeMap<ServicePort, Option<String>>>,
 }
+
+/// Unknown names that are given a hint: a search goes over all services, and sidecars choose what they ask for. One
+/// sidecar has a few of them, and all have the same.
+const HINTS: usize = 256;
 
 /// The resources, each kind where the compilation looks for it.
 pub(super) struct Inventory<'a> {
@@ -37,7 +46,14 @@ impl Config {
         let names: Vec<ServicePort> = service_ports(&catalog).collect();
         let destinations =
             names.into_iter().map(|name| (name.clone(), destination::compile(&name, &inventory, &backends))).collect();
-        Self { implied: implied.clone(), sources: sources(objects, implied), destinations, mesh, catalog }
+        Self {
+            implied: implied.clone(),
+            sources: sources(objects, implied),
+            destinations,
+            mesh,
+            catalog,
+            hints: Mutex::default(),
+        }
     }
 
     pub fn implied(&self) -> &BTreeSet<ServicePort> {
@@ -61,7 +77,21 @@ impl Config {
     }
 
     /// The service that was likely meant by an unknown name, with its port where only that is wrong.
+    /// With very many unknown names, the last of them have none.
     pub fn nearest(&self, name: &ServicePort) -> Option<String> {
+        let mut hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = hints.get(name) {
+            return known.clone();
+        }
+        if hints.len() >= HINTS {
+            return None;
+        }
+        let hint = self.search(name);
+        hints.insert(name.clone(), hint.clone());
+        hint
+    }
+
+    fn search(&self, name: &ServicePort) -> Option<String> {
         let service = name.service_name();
         match self.catalog.ports(&service).first() {
             Some(port) => Some(service.port(port.number).to_string()),

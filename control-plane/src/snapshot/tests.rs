@@ -97,6 +97,21 @@ fn unknown_names_get_the_nearest_known_one() {
 }
 
 #[test]
+fn very_many_unknown_names_do_not_cost_a_search_each() {
+    let (objects, resolved) = (objects(YAML), BTreeMap::new());
+    let snapshot = Snapshot::compile(&input(&objects, &[workload("a", "orders")], &resolved));
+    let nearest = |name: &str| match snapshot.destination(&ServicePort::new("shop", name, 80)).state {
+        State::Unknown { nearest } => nearest,
+        State::Service(_) => panic!("{name} is known"),
+    };
+    let first = nearest("order");
+    assert_eq!(first.as_deref(), Some("shop/orders"));
+    let hints = (0..1000).filter(|n| nearest(&format!("orders{n}")).is_some()).count();
+    assert!(hints > 0 && hints < 1000, "{hints}");
+    assert_eq!(nearest("order"), first, "what was found stays");
+}
+
+#[test]
 fn every_workload_has_its_inbound() {
     let (objects, resolved) = (
         objects(

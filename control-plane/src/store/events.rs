@@ -119,10 +119,10 @@ impl Store {
         Ok(documents)
     }
 
-    /// Every revision, newest first.
-    pub fn history(&self) -> Result<Vec<Event>, StoreError> {
+    /// The newest revisions, at most `limit`, newest first.
+    pub fn history(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
         let events = self.read()?.open_table(EVENTS)?;
-        events.iter()?.rev().map(|entry| self.parse(entry?.1.value())).collect()
+        events.iter()?.rev().take(limit).map(|entry| self.parse(entry?.1.value())).collect()
     }
 
     fn documents_in(&self, objects: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Documents, StoreError> {

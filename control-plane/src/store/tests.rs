@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -69,8 +71,9 @@ fn history_says_what_when_who_and_why_newest_first() {
     let fixture = fixture();
     fixture.store.apply(event(vec![set("a", None, Some(json!(1)))])).unwrap();
     fixture.store.apply(event(vec![set("a", Some(json!(1)), None)])).unwrap();
-    let history = fixture.store.history().unwrap();
+    let history = fixture.store.history(100).unwrap();
     assert_eq!(history.iter().map(|event| event.revision).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(fixture.store.history(1).unwrap(), history[..1]);
     assert_eq!(history[0].changes, [set("a", Some(json!(1)), None)]);
     assert_eq!((history[1].author.as_str(), history[1].message.as_str()), ("ada", "why"));
 }
@@ -106,7 +109,7 @@ fn a_flipped_page_is_reported_and_never_a_panic() {
         std::fs::write(&path, bytes).unwrap();
         // Free space may be overwritten without loss; everything else must be an error.
         if let Ok(store) = Store::open(&path) {
-            assert_eq!(store.history().unwrap().len(), 20, "at byte {place}");
+            assert_eq!(store.history(100).unwrap().len(), 20, "at byte {place}");
         }
     }
 }
@@ -189,6 +192,42 @@ mod join_tokens {
             Err(TokenRefusal::Unknown)
         );
         assert!(fixture.store.consume_token(&token, NOW).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_refused_token_neither_writes_nor_waits_for_the_writer() {
+        let fixture = fixture();
+        let used_up = fixture.store.create_token(new_token(1), NOW).unwrap();
+        fixture.store.consume_token(&used_up, NOW).unwrap().unwrap();
+        let unknown = JoinToken::generate().unwrap();
+        let before = std::fs::read(file(&fixture)).unwrap();
+
+        let writer = fixture.store.database.begin_write().unwrap();
+        let (refusal, refused) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            for token in [&unknown, &used_up] {
+                let (store, refusal) = (&fixture.store, refusal.clone());
+                scope.spawn(move || refusal.send(store.consume_token(token, NOW).unwrap().is_err()).unwrap());
+            }
+            let answers: Vec<_> = (0..2).map(|_| refused.recv_timeout(Duration::from_secs(20))).collect();
+            // Ends those that wait, so that the test ends, too.
+            writer.abort().unwrap();
+            assert_eq!(answers, [Ok(true), Ok(true)]);
+        });
+        assert!(std::fs::read(file(&fixture)).unwrap() == before, "something was written");
+    }
+
+    #[test]
+    fn a_refusal_in_a_write_leaves_the_file_as_it_was() {
+        let fixture = fixture();
+        let before = std::fs::read(file(&fixture)).unwrap();
+        let refused = fixture.store.write_unless(|transaction| {
+            transaction.open_table(META)?.insert("a", b"b".as_slice())?;
+            Ok(Err::<(), _>("no"))
+        });
+        assert_eq!(refused.unwrap(), Err("no"));
+        assert_eq!(fixture.store.meta("a").unwrap(), None);
+        assert!(std::fs::read(file(&fixture)).unwrap() == before, "something was written");
     }
 
     #[test]

@@ -131,17 +131,23 @@ impl Store {
     }
 
     /// Takes one use of the token. Durable when it returns.
+    ///
+    /// Anyone who can connect can show a token, so that one that is refused neither waits for the only writer nor costs
+    /// a write: it is looked at in a read first, and again where its use is counted.
     pub fn consume_token(
         &self,
         token: &JoinToken,
         now: Timestamp,
     ) -> Result<Result<Account, TokenRefusal>, StoreError> {
-        self.write(|transaction| {
+        if let Err(refusal) = self.usable(&self.read()?.open_table(TOKENS)?, token, now)? {
+            return Ok(Err(refusal));
+        }
+        self.write_unless(|transaction| {
             let mut tokens = transaction.open_table(TOKENS)?;
-            let Some(mut record) = self.record(&tokens, &token.id)? else { return Ok(Err(TokenRefusal::Unknown)) };
-            if let Err(refusal) = record.check(token, now) {
-                return Ok(Err(refusal));
-            }
+            let mut record = match self.usable(&tokens, token, now)? {
+                Ok(record) => record,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
             record.uses_left -= 1;
             tokens.insert(token.id.as_str(), json(&record)?.as_slice())?;
             Ok(Ok(record.account))
@@ -161,12 +167,15 @@ impl Store {
         grants.get(identity)?.map_or_else(|| Ok(BTreeSet::new()), |services| self.parse(services.value()))
     }
 
-    fn record(
+    fn usable(
         &self,
         tokens: &impl ReadableTable<&'static str, &'static [u8]>,
-        id: &str,
-    ) -> Result<Option<Record>, StoreError> {
-        tokens.get(id)?.map(|record| self.parse(record.value())).transpose()
+        token: &JoinToken,
+        now: Timestamp,
+    ) -> Result<Result<Record, TokenRefusal>, StoreError> {
+        let Some(record) = tokens.get(token.id.as_str())? else { return Ok(Err(TokenRefusal::Unknown)) };
+        let record: Record = self.parse(record.value())?;
+        Ok(record.check(token, now).map(|()| record))
     }
 
     fn forget(

@@ -62,8 +62,23 @@ async fn writes_make_revisions_that_can_be_read_and_rolled_back() {
     let (_, history) = mesh.admin.get("/v1/history").await;
     let authors: Vec<&Value> = history.as_array().unwrap().iter().map(|event| &event["author"]).collect();
     assert_eq!(authors, ["eve", "bob", "ada", "ada"]);
+    let (_, newest) = mesh.admin.get("/v1/history?limit=2").await;
+    assert_eq!(newest.as_array().unwrap()[..], history.as_array().unwrap()[..2]);
     let (_, routes) = mesh.admin.get("/v1/services/shop/orders/routes").await;
     assert_eq!((&routes["service"], &routes["ports"][0]["port"]), (&json!("shop/orders"), &json!(80)));
+}
+
+#[tokio::test]
+async fn what_the_history_shows_cannot_move_the_cursor() {
+    let mesh = ControlPlane::start().await;
+    for (field, text) in [("author", "ada\u{1b}[2J"), ("message", "first\nsecond"), ("message", "\u{9b}31m")] {
+        let mut request = apply_service("orders", "10.0.0.1:80");
+        request[field] = json!(text);
+        let (status, error) = mesh.admin.post("/v1/apply", request).await;
+        assert_eq!(status, 422, "{error}");
+        assert!(error["error"].as_str().unwrap().contains(field), "{error}");
+    }
+    assert_eq!(mesh.admin.get("/v1/history").await.1, json!([]));
 }
 
 #[tokio::test]

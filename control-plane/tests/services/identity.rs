@@ -79,6 +79,17 @@ async fn the_name_that_a_csr_asks_for_means_nothing_and_a_broken_one_is_refused(
 }
 
 #[tokio::test]
+async fn a_broken_request_costs_no_use_of_its_token() {
+    let mesh = ControlPlane::start().await;
+    let token = mesh.token("orders", 1).await;
+    let channel = connect(&mesh, None).await.unwrap();
+    let request = CertifyRequest { csr_der: b"not a request".to_vec(), join_token: token.clone() };
+    let refused = IdentityClient::new(channel.clone()).certify(request).await.err().unwrap();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    certify(channel, &token).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_certificate_of_another_ca_is_refused_in_the_handshake_and_counted() {
     let mesh = ControlPlane::start().await;
     let now = SystemTime::now();

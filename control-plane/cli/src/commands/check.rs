@@ -60,7 +60,7 @@ impl Check {
             (Format::Table, true) => return Err(Failure::Invalid(found)),
             (Format::Table, false) => {
                 problems::warn(&found);
-                output::print(&format!("{}, no errors\n", count(documents.len(), "resource")))?;
+                output::line(format!("{}, no errors", count(documents.len(), "resource")))?;
             }
             (format, _) => output::show(format, &found, |_| Table::default())?,
         }
@@ -101,7 +101,7 @@ fn told_apart(
             problem.severity = Severity::Warning;
         }
         let document = problem.object.as_ref().and_then(|object| index.get(object));
-        problem.document = document.copied().unwrap_or_default();
+        problem.document = document.copied();
     }
     problems
 }

@@ -83,4 +83,16 @@ mod tests {
         let text = table(std::slice::from_ref(&circuit), circuit.since).render();
         assert!(text.contains("5 consecutive failures") && text.contains("1x"), "{text}");
     }
+
+    #[test]
+    fn a_cause_is_only_read() {
+        let circuit: CircuitStatus = serde_json::from_str(
+            r#"{"workload":"a","caller":"x","backend":"b\u001b[31mRED\n","endpoint":null,"state":"\u001b[31mRED\n",
+                "cause":"\u001b[31mRED\n","since":"2026-01-01T00:00:00Z","timesOpened":1}"#,
+        )
+        .unwrap();
+        let text = table(std::slice::from_ref(&circuit), circuit.since).render();
+        assert!(!text.contains("\u{1b}[31mRED"), "{text:?}");
+        assert_eq!((text.lines().count(), text.matches("\\u{1b}[31mRED\\n").count()), (2, 3), "{text}");
+    }
 }

@@ -40,7 +40,7 @@ impl Completion {
         command.build();
         let mut text = Vec::new();
         script.generate(&command, &mut text);
-        output::print(&String::from_utf8_lossy(&text))?;
+        output::data(&String::from_utf8_lossy(&text))?;
         Ok(Exit::Done)
     }
 }

@@ -1,6 +1,6 @@
 //! `weft diff`: what an apply of these files would change, line by line, checked by the control plane.
 
-use std::{collections::BTreeMap, fmt::Write, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::{change, objects};
 use crate::{
     cli::ClientFlags,
     exit::{Exit, Failure},
-    output::{self, BAD, BOLD, CALM, Format, GOOD, Table},
+    output::{self, BAD, BOLD, CALM, Format, GOOD, Table, Text},
     sources,
 };
 
@@ -58,7 +58,7 @@ impl Diff {
         let before = objects::fetch(&admin, None).await?.items;
         let differences = differences(&change, before, values, flags.namespace());
         match flags.output {
-            Format::Table => output::print(&differences.iter().map(render).collect::<String>())?,
+            Format::Table => differences.iter().flat_map(render).try_for_each(output::line)?,
             other => output::show(other, &differences, |_| Table::default())?,
         }
         Ok(if differences.is_empty() { Exit::Done } else { Exit::Differs })
@@ -90,26 +90,25 @@ fn with_namespace(mut value: Value, key: &Key) -> Value {
     value
 }
 
-fn render(difference: &Difference) -> String {
+fn render(difference: &Difference) -> Vec<Text> {
     let yaml = |value: &Option<Value>| {
         value.as_ref().map(|value| resources::to_yaml(std::slice::from_ref(value))).unwrap_or_default()
     };
     let (before, after) = (yaml(&difference.before), yaml(&difference.after));
-    let mut text = format!("{BOLD}{}{BOLD:#}\n", difference.key);
+    let mut lines = vec![Text::styled(difference.key.to_string(), BOLD)];
     let diff = TextDiff::from_lines(&before, &after);
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{CALM}{}{CALM:#}", hunk.header());
+        lines.push(Text::styled(hunk.header().to_string(), CALM));
         for line in hunk.iter_changes() {
             let content = line.value().trim_end_matches('\n');
-            let _ = match line.tag() {
-                ChangeTag::Delete => writeln!(text, "{BAD}-{content}{BAD:#}"),
-                ChangeTag::Insert => writeln!(text, "{GOOD}+{content}{GOOD:#}"),
-                ChangeTag::Equal => writeln!(text, " {content}"),
-            };
+            lines.push(match line.tag() {
+                ChangeTag::Delete => Text::styled(format!("-{content}"), BAD),
+                ChangeTag::Insert => Text::styled(format!("+{content}"), GOOD),
+                ChangeTag::Equal => format!(" {content}").into(),
+            });
         }
     }
-    text
+    lines
 }
 
 #[cfg(test)]
@@ -137,7 +136,8 @@ mod tests {
         let mut after = route(90);
         after["metadata"].as_object_mut().unwrap().remove("namespace");
         let found = differences(&change, vec![route(100)], vec![after], "shop");
-        let text = anstream::adapter::strip_str(&render(&found[0])).to_string();
+        let text: String = render(&found[0]).iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        let text = anstream::adapter::strip_str(&text).to_string();
         let marked: Vec<_> = text.lines().filter(|line| line.starts_with(['+', '-'])).map(str::trim_end).collect();
         assert_eq!(marked.len(), 2, "{text}");
         assert!(marked[0].contains("100") && marked[1].contains("90"), "{text}");

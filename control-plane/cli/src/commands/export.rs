@@ -29,7 +29,7 @@ impl Export {
         match flags.output {
             Format::Json => output::show(Format::Json, &resources.items, |_| Table::default())?,
             // A table could not be applied.
-            Format::Yaml | Format::Table => output::print(&resources::to_yaml(&resources.items))?,
+            Format::Yaml | Format::Table => output::data(&resources::to_yaml(&resources.items))?,
         }
         Ok(Exit::Done)
     }

@@ -61,9 +61,11 @@ impl Get {
 
 fn show(format: Format, found: Vec<(Key, Value)>) -> std::io::Result<()> {
     match format {
-        Format::Table => output::print(&table(&found).render()),
-        Format::Yaml => output::print(&resources::to_yaml(&values(found))),
-        Format::Json => output::show(format, &values(found), |_| Table::default()),
+        Format::Yaml => output::data(&resources::to_yaml(&values(found))),
+        Format::Table | Format::Json => {
+            let table = table(&found);
+            output::show(format, &values(found), |_| table)
+        }
     }
 }
 

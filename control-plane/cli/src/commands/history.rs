@@ -21,15 +21,14 @@ Examples:
 
 #[derive(Debug, Args)]
 pub struct History {
-    /// Show only the newest
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    /// Show at most this many of the newest
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
 }
 
 impl History {
     pub async fn execute(self, flags: &ClientFlags) -> Result<Exit, Failure> {
-        let mut revisions: Vec<Revision> = flags.admin()?.get("/v1/history").await?;
-        revisions.truncate(self.limit.unwrap_or(usize::MAX));
+        let revisions: Vec<Revision> = flags.admin()?.get(&format!("/v1/history?limit={}", self.limit)).await?;
         output::show(flags.output, &revisions, |revisions| table(revisions))?;
         Ok(Exit::Done)
     }

@@ -22,16 +22,17 @@ mod time;
 use anyhow::Context;
 
 use crate::{
-    cli::{Cli, ClientFlags, Command},
+    cli::{Cli, ClientFlags, Command, Proxy},
     demo,
     exit::{Exit, Failure},
+    lifeline,
 };
 
 /// Runs the command. The daemons make their own runtimes; everything else shares one small one.
 pub fn execute(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::ControlPlane(config) => control_plane(*config),
-        Command::Proxy(proxy) => Ok(weft_proxy::app::run(proxy.config).map(|()| Exit::Done)?),
+        Command::Proxy(proxy) => self::proxy(*proxy),
         command => runtime()?.block_on(ask(command, &cli.client)),
     }
 }
@@ -39,6 +40,15 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
 fn control_plane(config: weft_control_plane::config::Config) -> Result<Exit, Failure> {
     weft_control_plane::telemetry::start_logs(&config.log, config.log_format)?;
     runtime()?.block_on(weft_control_plane::app::run(config))?;
+    Ok(Exit::Done)
+}
+
+fn proxy(proxy: Proxy) -> Result<Exit, Failure> {
+    if proxy.until_stdin_closes {
+        lifeline::terminate_at_its_end(std::io::stdin())
+            .context("cannot start the thread that watches standard input")?;
+    }
+    weft_proxy::app::run(proxy.config)?;
     Ok(Exit::Done)
 }
 

@@ -7,7 +7,7 @@ use super::time;
 use crate::{
     cli::ClientFlags,
     exit::{Exit, Failure, count},
-    output::{self, BAD, BOLD, Cell, GOOD, Table, WARN},
+    output::{self, BAD, BOLD, Cell, GOOD, Table, Text, WARN},
     problems,
 };
 
@@ -28,21 +28,24 @@ fn table(status: &Status, now: Timestamp) -> Table {
         "no workloads yet: start one with `weft run --service NAME --port PORT -- COMMAND`",
     );
     let Status { version, trust_domain, revision, started, issuer_not_after, .. } = status;
-    table.line_before(format!("{BOLD}control plane{BOLD:#}  weft {version}, started {}", time::ago(*started, now)));
-    table.line_before(format!(
-        "{BOLD}trust domain{BOLD:#}   {trust_domain}, issuing CA expires {}",
-        time::until(*issuer_not_after, now)
-    ));
-    table.line_before(format!("{BOLD}revision{BOLD:#}       {revision}\n"));
+    let (started, expires) = (time::ago(*started, now), time::until(*issuer_not_after, now));
+    let facts = [
+        ("control plane", format!("  weft {version}, started {started}")),
+        ("trust domain", format!("   {trust_domain}, issuing CA expires {expires}")),
+        ("revision", format!("       {revision}")),
+    ];
+    facts.iter().for_each(|(name, value)| table.line_before(Text::styled(name, BOLD).and(value)));
+    table.line_before("");
     for workload in &status.workloads {
         table.row(row(workload, *revision, now));
     }
     let rejected = status.workloads.iter().flat_map(|w| w.rejected.iter().map(move |reason| (&w.spiffe_id, reason)));
     for (id, reason) in rejected {
-        table.line(format!("{BAD}{id} refused{BAD:#} {reason}"));
+        table.line(Text::styled(format!("{id} refused"), BAD).and(format!(" {reason}")));
     }
     if !status.problems.is_empty() {
-        table.line(format!("\n{WARN}{}:{WARN:#}", count(status.problems.len(), "problem")));
+        table.line("");
+        table.line(Text::styled(format!("{}:", count(status.problems.len(), "problem")), WARN));
         status.problems.iter().for_each(|problem| table.line(problems::render(problem)));
     }
     table
@@ -104,5 +107,24 @@ mod tests {
         assert!(line("sa/orders").ends_with("in 24h"), "{text}");
         assert!(line("sa/jobs").contains("disconnected") && line("sa/jobs").contains("revision 6"), "{text}");
         assert!(text.contains("sa/jobs refused Destination shop/x:80"), "{text}");
+    }
+
+    #[test]
+    fn what_workloads_say_of_themselves_is_only_read() {
+        let status = status(
+            r#"{"version":"0.1\u001b[31mRED\n","trustDomain":"weft.local","revision":7,"started":"2026-01-01T00:00:00Z",
+                "issuerNotAfter":"2026-04-01T00:00:00Z","problems":[],"workloads":[
+                {"id":"a","spiffeId":"spiffe://weft.local/ns/shop/sa/a","service":"a","address":"\u001b[31mRED\n",
+                 "labels":{"k\u001b[31mRED\n":"\u001b[31mRED\n"},"connected":true,"serving":true,"acknowledged":7,
+                 "rejected":["\u001b[31mRED\n"],"svidNotAfter":null,"version":"0.1.0"}]}"#,
+        );
+        let text = table(&status, status.started).render();
+        assert!(!text.contains("\u{1b}[31mRED"), "{text:?}");
+        assert_eq!(text.matches("\\u{1b}[31mRED\\n").count(), 5, "{text}");
+        assert_eq!(
+            text.lines().count(),
+            7,
+            "three facts, a line between, the heading, a workload, its refusal: {text}"
+        );
     }
 }

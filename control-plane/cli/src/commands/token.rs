@@ -62,8 +62,8 @@ impl Token {
             Format::Table => {
                 let expires = time::until(made.expires, Timestamp::now());
                 let Made { spiffe_id, uses, .. } = &made;
-                output::notice(&format!("for {spiffe_id}, uses: {uses}, expires {expires}"));
-                output::print(&format!("{}\n", made.token))?;
+                output::notice(format!("for {spiffe_id}, uses: {uses}, expires {expires}"));
+                output::line(made.token)?;
             }
             other => output::show(other, &made, |_| Table::new(&[], ""))?,
         }

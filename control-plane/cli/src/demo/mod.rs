@@ -59,7 +59,7 @@ impl Demo {
         };
         view.close();
         if let Ended::Played(Err(_)) = &ended {
-            notice(&processes.last_words(LOG_LINES));
+            notice(processes.last_words(LOG_LINES));
         }
         processes.end().await?;
         match ended {

@@ -1,6 +1,7 @@
 //! The processes of the demo: all in one process group, all guarded by the watchdog, all logs in one folder.
 //!
-//! The group is not the terminal's, so that Ctrl-C reaches the demo alone, which then ends everything in order.
+//! `weft run` is told to keep its sidecars in this group, so that the watchdog reaches them, too. The group is not the
+//! terminal's, so that Ctrl-C reaches the demo alone, which then ends everything in order.
 
 use std::{
     ffi::OsStr,
@@ -19,6 +20,7 @@ use tokio::{
 };
 
 use super::watchdog::Watchdog;
+use crate::{output::Text, temporary};
 
 const READY: Duration = Duration::from_secs(15);
 const COMMAND: Duration = Duration::from_secs(15);
@@ -43,8 +45,7 @@ impl Processes {
     /// There is no place for a folder, or the watchdog cannot be started.
     pub fn open() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find the weft binary itself")?;
-        let folder =
-            tempfile::Builder::new().prefix("weft-demo-").tempdir().context("cannot create a temporary folder")?;
+        let folder = temporary::folder("weft-demo-")?;
         let mut watchdog = Watchdog::start()?;
         watchdog.guard_folder(folder.path())?;
         // From here on the watchdog removes it.
@@ -120,7 +121,7 @@ impl Processes {
     }
 
     /// The last lines of every log, to explain a failure.
-    pub fn last_words(&self, lines: usize) -> String {
+    pub fn last_words(&self, lines: usize) -> Text {
         let mut text = String::new();
         let entries = std::fs::read_dir(self.folder.join("logs")).into_iter().flatten().flatten();
         let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
@@ -131,10 +132,10 @@ impl Processes {
             let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();
             if let (Some(name), false) = (path.file_name(), last.is_empty()) {
                 text.extend([&*name.to_string_lossy(), ":\n"]);
-                text.extend(last.iter().flat_map(|line| ["  ", *line, "\n"]));
+                text.extend(last.iter().flat_map(|line| [*line, "\n"]));
             }
         }
-        text
+        Text::paragraph(text.trim_end())
     }
 
     /// Ends all processes, in order if they will, and removes the folder.

@@ -104,6 +104,8 @@ impl Workload {
             format!("logs/{name}-sidecar.log"),
             "--grace".to_owned(),
             "3s".to_owned(),
+            // The watchdog ends the group, and nothing that is outside it.
+            "--one-group".to_owned(),
         ];
         args.splice(1..1, own);
         let program = std::env::current_exe().map(|path| path.display().to_string());

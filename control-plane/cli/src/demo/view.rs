@@ -3,7 +3,6 @@
 
 use std::{io::IsTerminal, time::Duration};
 
-use anstyle::Style;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -11,7 +10,7 @@ use super::{
     odds::percent,
     traffic::{self, Sample},
 };
-use crate::output::{self, BAD, BOLD, CALM, DIM, Format, GOOD, WARN};
+use crate::output::{self, BAD, BOLD, CALM, DIM, Format, GOOD, Text, WARN};
 
 const BAR: usize = 40;
 
@@ -57,36 +56,40 @@ impl View {
 
     /// A headline.
     pub fn title(&self, text: &str) {
-        self.line(&format!("\n{BOLD}{text}{BOLD:#}"));
+        self.line("");
+        self.line(Text::styled(text, BOLD));
     }
 
     pub fn say(&self, text: &str) {
-        self.line(&format!("  {text}"));
+        self.line(format!("  {text}"));
     }
 
     /// A command as a person would type it.
     pub fn command(&self, line: &str) {
-        self.line(&format!("  {CALM}$ {line}{CALM:#}"));
+        self.line(Text::from("  ").and_styled(format!("$ {line}"), CALM));
     }
 
     /// What a command printed, or what is in a file.
     pub fn quote(&self, text: &str) {
         for line in text.lines() {
-            self.line(&format!("  {DIM}│ {line}{DIM:#}"));
+            self.line(Text::from("  ").and_styled(format!("│ {line}"), DIM));
         }
     }
 
     pub fn check(&self, check: &Check) {
         let Check { expected, measured, held } = check;
-        self.line(&match held {
-            true => format!("  {GOOD}✓{GOOD:#} {expected}{DIM}: {measured}{DIM:#}"),
-            false => format!("  {BAD}✗ {expected}: {measured}{BAD:#}"),
+        self.line(match held {
+            true => Text::from("  ")
+                .and_styled("✓", GOOD)
+                .and(format!(" {expected}"))
+                .and_styled(format!(": {measured}"), DIM),
+            false => Text::from("  ").and_styled(format!("✗ {expected}: {measured}"), BAD),
         });
     }
 
     pub fn report(&self, report: &Report) -> std::io::Result<()> {
         match self {
-            Self::Json => output::print(&format!("{}\n", serde_json::to_string(report)?)),
+            Self::Json => output::data(&format!("{}\n", serde_json::to_string(report)?)),
             Self::Live(_) | Self::Plain => Ok(()),
         }
     }
@@ -94,15 +97,15 @@ impl View {
     /// What goes on at this moment; only a live view shows it.
     pub fn doing(&self, text: &str) {
         if let Self::Live(live) = self {
-            live.spinner.set_message(text.to_owned());
+            live.spinner.set_message(painted(&text.into()));
         }
     }
 
     /// How the requests of this step are answered, at this moment.
     pub fn sample(&self, samples: &[Sample], circuit: Option<&str>) {
         if let Self::Live(live) = self {
-            live.split.set_message(painted(split(samples)));
-            live.circuit.set_message(painted(circuit.map(circuit_line).unwrap_or_default()));
+            live.split.set_message(painted(&split(samples)));
+            live.circuit.set_message(painted(&circuit.map(circuit_line).unwrap_or_default()));
         }
     }
 
@@ -122,11 +125,12 @@ impl View {
         }
     }
 
-    fn line(&self, text: &str) {
+    fn line(&self, text: impl Into<Text>) {
+        let text = text.into();
         match self {
             // A reader that has gone is not a reason to stop the mesh untidily.
-            Self::Plain => _ = output::print(&format!("{text}\n")),
-            Self::Live(live) => _ = live.all.println(painted(text.to_owned())),
+            Self::Plain => _ = output::line(text),
+            Self::Live(live) => _ = live.all.println(painted(&text)),
             Self::Json => {}
         }
     }
@@ -146,14 +150,14 @@ impl Live {
 }
 
 /// indicatif writes past `anstream`, so that `--color` and NO_COLOR are honoured here.
-fn painted(text: String) -> String {
+fn painted(text: &Text) -> String {
     match anstream::AutoStream::choice(&std::io::stdout()) {
-        anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
-        _ => text,
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text.as_str()).to_string(),
+        _ => text.as_str().to_owned(),
     }
 }
 
-fn split(samples: &[Sample]) -> String {
+fn split(samples: &[Sample]) -> Text {
     let n = samples.len();
     let of = |version: &str| traffic::count(samples, |sample| sample.is_ok() && sample.is_from(version));
     let (v1, v2) = (of("v1"), of("v2"));
@@ -161,24 +165,20 @@ fn split(samples: &[Sample]) -> String {
     let cells = |hits: usize| (hits * BAR + n / 2).checked_div(n).unwrap_or(0);
     let (first, second) = (cells(v1), cells(v2));
     let rest = BAR.saturating_sub(first + second);
-    let bar = |style: Style, cell: &str, width: usize| format!("{style}{}{style:#}", cell.repeat(width));
-    format!(
-        "{}{}{}  {n} requests  v1 {}  v2 {}  failed {failed}",
-        bar(CALM, "█", first),
-        bar(WARN, "█", second),
-        bar(BAD, "░", rest),
-        percent(v1, n),
-        percent(v2, n)
-    )
+    let shares = format!("  {n} requests  v1 {}  v2 {}  failed {failed}", percent(v1, n), percent(v2, n));
+    Text::styled("█".repeat(first), CALM)
+        .and_styled("█".repeat(second), WARN)
+        .and_styled("░".repeat(rest), BAD)
+        .and(shares)
 }
 
-fn circuit_line(state: &str) -> String {
+fn circuit_line(state: &str) -> Text {
     let style = match state {
         "closed" => GOOD,
         "open" => BAD,
         _ => WARN,
     };
-    format!("circuit to orders-v2: {style}{state}{style:#}")
+    Text::from("circuit to orders-v2: ").and_styled(state, style)
 }
 
 #[cfg(test)]
@@ -206,11 +206,11 @@ mod tests {
                 }
             })
             .collect();
-        let text = anstream::adapter::strip_str(&split(&samples)).to_string();
+        let text = anstream::adapter::strip_str(split(&samples).as_str()).to_string();
         assert_eq!(text.matches('█').count(), 36);
         assert_eq!(text.matches('░').count(), 4);
         assert!(text.ends_with("10 requests  v1 60.0 %  v2 30.0 %  failed 1"), "{text}");
-        assert!(split(&[]).contains("0 requests"));
+        assert!(split(&[]).as_str().contains("0 requests"));
     }
 
     #[test]

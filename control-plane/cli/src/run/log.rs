@@ -14,6 +14,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::output::notice;
+
 const REMEMBERED: usize = 20;
 
 /// Cheap to clone; all clones write to the same place.
@@ -45,18 +47,18 @@ impl Log {
         })
     }
 
-    /// The last lines, indented to stand below a message.
+    /// The last lines, to stand below a message.
     pub fn last_lines(&self) -> String {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.iter().flat_map(|line| ["\n  ", line.as_str()]).collect()
+        last.iter().flat_map(|line| ["\n", line.as_str()]).collect()
     }
 
     fn write(&self, line: &str) {
-        // A log that cannot be written must not end the program that it is about.
-        let _ = match &self.file {
-            Some(file) => writeln!(&mut &**file, "{line}"),
-            None => writeln!(std::io::stderr().lock(), "[sidecar] {line}"),
-        };
+        match &self.file {
+            // A log that cannot be written must not end the program that it is about.
+            Some(file) => _ = writeln!(&mut &**file, "{line}"),
+            None => notice(format!("[sidecar] {line}")),
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() == REMEMBERED {
             last.pop_front();
@@ -78,6 +80,6 @@ mod tests {
         log.follow(std::io::Cursor::new(text.clone().into_bytes())).await.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         let last = log.last_lines();
-        assert!(last.starts_with("\n  line 10\n") && last.ends_with("\n  line 29"), "{last}");
+        assert!(last.starts_with("\nline 10\n") && last.ends_with("\nline 29"), "{last}");
     }
 }

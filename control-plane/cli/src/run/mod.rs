@@ -21,7 +21,6 @@ use weft_proxy_api::name::is_label;
 use crate::{
     cli::ClientFlags,
     exit::{Exit, Failure},
-    output::notice,
     signals::Signals,
 };
 use log::Log;
@@ -81,6 +80,10 @@ pub struct Run {
     #[arg(long, value_name = "FILE")]
     pub sidecar_log: Option<PathBuf>,
 
+    /// Keep the sidecar in this process group: for a caller that ends the group as a whole
+    #[arg(long, hide = true)]
+    pub one_group: bool,
+
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -91,7 +94,7 @@ impl Run {
         let mut signals = Signals::listen()?;
         let admin = flags.admin()?;
         let state = State::open(self.state_dir.as_deref())?;
-        let token = token::mint(&self, flags.namespace(), &admin, &state, notice).await?;
+        let token = token::mint(&self, flags.namespace(), &admin, &state).await?;
         let files = state.write(&admin.credentials().trust_anchor, token.as_deref())?;
         let log = Log::open(self.sidecar_log.as_deref())?;
         let start = Start::new(&self, flags.namespace(), &admin.credentials().grpc_address, &files, state.path())?;

@@ -1,6 +1,11 @@
 //! The program that `weft run` runs: its environment, its signals, its end.
 
-use std::{ffi::OsString, net::SocketAddr, os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+};
 
 use anyhow::Context;
 use rustix::process::Signal;
@@ -22,6 +27,9 @@ impl Program {
         let (program, args) = command.split_first().context("no program to run")?;
         let mut command = Command::new(program);
         command.args(args).kill_on_drop(true);
+        std::env::vars_os().map(|(name, _)| name).filter(|name| is_secret(name)).for_each(|name| {
+            command.env_remove(name);
+        });
         for (name, value) in environment(outbound, |name| std::env::var_os(name)) {
             command.env(name, value);
         }
@@ -51,6 +59,12 @@ impl Program {
 pub fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+/// What leads to the right to change the mesh, or to join it. It is for `weft run`, not for what that runs.
+fn is_secret(variable: &OsStr) -> bool {
+    let variable = variable.to_string_lossy();
+    variable == "WEFT_CONFIG" || variable.starts_with("WEFT_JOIN_TOKEN")
 }
 
 /// What tells the program about the mesh. Requests to this machine itself stay outside, unless the person says otherwise.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -30,6 +30,7 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 pub struct Start {
     program: PathBuf,
     args: Vec<OsString>,
+    one_group: bool,
     outbound: SocketAddr,
     inbound: SocketAddr,
     admin: SocketAddr,
@@ -39,10 +40,18 @@ pub struct Start {
 pub struct Sidecar {
     start: Start,
     log: Log,
+    process: Process,
+    restarts: Restarts,
+}
+
+/// One life of it.
+#[derive(Debug)]
+struct Process {
     child: Child,
+    /// Its standard input. It closes when `weft run` ends, however that is, and then the sidecar ends by itself.
+    _lifeline: ChildStdin,
     following: Vec<JoinHandle<()>>,
     ready: Ready,
-    restarts: Restarts,
 }
 
 impl Start {
@@ -50,7 +59,7 @@ impl Start {
     /// The path of the running binary is not known.
     pub fn new(run: &Run, namespace: &str, control_plane: &str, files: &Files, state: &Path) -> anyhow::Result<Self> {
         let app = SocketAddr::from((Ipv4Addr::LOCALHOST, run.port)).to_string();
-        let mut args: Vec<OsString> = vec!["proxy".into()];
+        let mut args: Vec<OsString> = ["proxy", "--until-stdin-closes"].map(OsString::from).into();
         let mut flag = |name: &str, value: &OsStr| args.extend([name.into(), value.to_owned()]);
         flag("--control-plane", control_plane.as_ref());
         flag("--trust-anchor", files.anchor.as_ref());
@@ -66,7 +75,8 @@ impl Start {
         let any = |ip: IpAddr| SocketAddr::new(ip, 0);
         let localhost = any(Ipv4Addr::LOCALHOST.into());
         let program = std::env::current_exe().context("cannot find the weft binary itself")?;
-        Ok(Self { program, args, outbound: localhost, inbound: any(run.advertise), admin: localhost })
+        let (outbound, inbound, admin) = (localhost, any(run.advertise), localhost);
+        Ok(Self { program, args, one_group: run.one_group, outbound, inbound, admin })
     }
 
     fn spawn(&self) -> anyhow::Result<Child> {
@@ -79,11 +89,11 @@ impl Start {
         }
         // The token of `weft run` is in a file, and clap refuses both.
         command.env_remove("WEFT_JOIN_TOKEN");
-        if at_a_terminal() {
-            // Ctrl-C goes to every process of the terminal's foreground group: the sidecar must outlive the drain.
+        if !self.one_group {
+            // A Ctrl-C or a `kill %1` goes to every process of the group: the sidecar must outlive the drain.
             command.process_group(0);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.spawn().context("cannot start the sidecar")
     }
 }
@@ -94,19 +104,20 @@ impl Sidecar {
     /// # Errors
     /// It cannot be started or ended early; the message has the last lines of its log.
     pub async fn start(mut start: Start, log: Log) -> anyhow::Result<Self> {
-        let (child, ready, following) = launch(&start, &log).await?;
+        let process = launch(&start, &log).await?;
         // A restart must come back where the program and the other sidecars look for it.
-        (start.outbound, start.inbound, start.admin) = (ready.outbound, ready.inbound, ready.admin);
-        Ok(Self { start, log, child, following, ready, restarts: Restarts::default() })
+        let Ready { outbound, inbound, admin } = process.ready;
+        (start.outbound, start.inbound, start.admin) = (outbound, inbound, admin);
+        Ok(Self { start, log, process, restarts: Restarts::default() })
     }
 
     pub fn outbound(&self) -> SocketAddr {
-        self.ready.outbound
+        self.process.ready.outbound
     }
 
     /// Waits until the process is gone. Cancel-safe.
     pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
-        Ok(self.child.wait().await?)
+        Ok(self.process.child.wait().await?)
     }
 
     /// Starts it again after it has ended.
@@ -117,10 +128,9 @@ impl Sidecar {
         let Some(wait) = self.restarts.next(Instant::now()) else {
             bail!("the sidecar dies again and again, the last time with {ended}:{}", self.log.last_lines());
         };
-        notice(&format!("weft run: the sidecar ended ({ended}); starting it again on the same ports"));
+        notice(format!("weft run: the sidecar ended ({ended}); starting it again on the same ports"));
         sleep(wait).await;
-        let (child, ready, following) = launch(&self.start, &self.log).await?;
-        (self.child, self.ready, self.following) = (child, ready, following);
+        self.process = launch(&self.start, &self.log).await?;
         notice("weft run: the sidecar is back");
         Ok(())
     }
@@ -130,9 +140,9 @@ impl Sidecar {
         let request = Request::builder()
             .method(Method::POST)
             .uri("/drain")
-            .header(http::header::HOST, self.ready.admin.to_string())
+            .header(http::header::HOST, self.process.ready.admin.to_string())
             .body(Bytes::new())?;
-        let answer = timeout(limit, plain_http::send(self.ready.admin, request)).await;
+        let answer = timeout(limit, plain_http::send(self.process.ready.admin, request)).await;
         let status = answer.context("the drain took too long")??.status();
         if !status.is_success() {
             bail!("the sidecar answered the drain with {status}");
@@ -142,12 +152,12 @@ impl Sidecar {
 
     /// Lets it finish what is in flight and waits until it is gone.
     pub async fn stop(&mut self, drain_limit: Duration) -> anyhow::Result<()> {
-        if let Some(pid) = self.child.id() {
+        if let Some(pid) = self.process.child.id() {
             signal(pid, rustix::process::Signal::TERM)?;
         }
-        if timeout(drain_limit + LAST_WORDS, self.child.wait()).await.is_err() {
+        if timeout(drain_limit + LAST_WORDS, self.process.child.wait()).await.is_err() {
             notice("weft run: the sidecar does not end, killing it");
-            self.child.kill().await?;
+            self.process.child.kill().await?;
         }
         self.last_lines_written().await;
         Ok(())
@@ -155,24 +165,29 @@ impl Sidecar {
 
     /// Ends it at once.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
-        Ok(self.child.kill().await?)
+        Ok(self.process.child.kill().await?)
     }
 
     async fn last_lines_written(&mut self) {
-        for following in self.following.drain(..) {
+        for following in self.process.following.drain(..) {
             // Bounded: a process that inherited the pipe could keep it open.
             let _ = timeout(Duration::from_secs(1), following).await;
         }
     }
 }
 
-async fn launch(start: &Start, log: &Log) -> anyhow::Result<(Child, Ready, Vec<JoinHandle<()>>)> {
+async fn launch(start: &Start, log: &Log) -> anyhow::Result<Process> {
     let mut child = start.spawn()?;
+    // Taken out of the child, which would close it before it waits.
+    let lifeline = child.stdin.take().context("the sidecar has no standard input")?;
     let errors = log.follow(child.stderr.take().context("the sidecar has no standard error")?);
     let stdout = child.stdout.take().context("the sidecar has no standard output")?;
     let mut lines = BufReader::new(stdout);
     match await_ready_aloud(&mut lines).await {
-        Ok(ready) => Ok((child, ready, vec![errors, log.follow(lines)])),
+        Ok(ready) => {
+            let following = vec![errors, log.follow(lines)];
+            Ok(Process { child, _lifeline: lifeline, following, ready })
+        }
         Err(_) => Err(early_end(child, errors, log).await),
     }
 }

@@ -9,6 +9,8 @@ use anyhow::Context;
 use tempfile::TempDir;
 use weft_certs::file;
 
+use crate::temporary;
+
 const ANCHOR: &str = "trust-anchor.pem";
 const TOKEN: &str = "join-token";
 
@@ -34,10 +36,7 @@ impl State {
                 file::create_private_dir(path).with_context(|| format!("cannot create {}", path.display()))?;
                 Ok(Self::Kept(path.to_owned()))
             }
-            None => {
-                let folder = tempfile::Builder::new().prefix("weft-run-").tempdir();
-                Ok(Self::Temporary(folder.context("cannot create a temporary folder")?))
-            }
+            None => Ok(Self::Temporary(temporary::folder("weft-run-")?)),
         }
     }
 

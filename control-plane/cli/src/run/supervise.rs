@@ -10,7 +10,7 @@ use super::{
     sidecar::{Sidecar, at_a_terminal},
 };
 use crate::{
-    output::notice,
+    output::{Text, notice},
     signals::{Request, Signals},
 };
 
@@ -62,7 +62,7 @@ async fn end(
 ) -> anyhow::Result<u8> {
     let orderly = async {
         if let Err(error) = sidecar.drain(grace).await {
-            notice(&format!("weft run: {error:#}; going on without"));
+            notice(Text::paragraph(format!("weft run: {error:#}; going on without")));
         }
         let code = stop_program(program, passed_on(request), grace).await?;
         sidecar.stop(grace).await?;

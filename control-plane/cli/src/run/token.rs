@@ -5,19 +5,17 @@ use std::time::Duration;
 use weft_control_plane::admin_api::{Token, TokenRequest};
 
 use super::{Run, state::State};
-use crate::{client::AdminClient, exit::Failure};
+use crate::{
+    client::AdminClient,
+    exit::Failure,
+    output::{Text, notice},
+};
 
 /// Long enough for a slow machine to start a sidecar, and too short to be worth stealing.
 const LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// `None` when the control plane is away and the sidecar has the state of an earlier start to live on.
-pub async fn mint(
-    run: &Run,
-    namespace: &str,
-    admin: &AdminClient,
-    state: &State,
-    notice: impl Fn(&str),
-) -> Result<Option<String>, Failure> {
+pub async fn mint(run: &Run, namespace: &str, admin: &AdminClient, state: &State) -> Result<Option<String>, Failure> {
     let request = TokenRequest {
         namespace: namespace.to_owned(),
         service_account: run.service_account().to_owned(),
@@ -28,7 +26,8 @@ pub async fn mint(
     match admin.post::<Token>("/v1/tokens", &request).await {
         Ok(token) => Ok(Some(token.token)),
         Err(error) if error.is_absence() && state.has_history() => {
-            notice(&format!("weft run: {error}\nweft run: starting with the state in {}", state.path().display()));
+            notice(Text::paragraph(format!("weft run: {error}")));
+            notice(format!("weft run: starting with the state in {}", state.path().display()));
             Ok(None)
         }
         Err(error) => Err(error.into()),

@@ -17,9 +17,10 @@ pub(super) fn read_timeouts(written: &HttpRouteRulesTimeouts, path: &Path, repor
     };
     let request = read(&written.request, "request");
     let backend_request = read(&written.backend_request, "backendRequest");
+    // Zero is no limit of its own, for either of them.
     if let (Some(whole), Some(attempt)) = (request, backend_request)
         && whole != Duration::ZERO
-        && (attempt > whole || attempt == Duration::ZERO)
+        && attempt > whole
     {
         let reason = "one attempt may not take longer than the request that it is a part of (timeouts.request)";
         report.error(&path.field("backendRequest"), reason);

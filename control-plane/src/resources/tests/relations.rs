@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use weft_proxy_api::ServicePort;
 
 use super::{objects, refuses};
-use crate::resources::{Object, Objects, Problem, check};
+use crate::resources::{Catalog, Object, Objects, Problem, check, route::ServiceRef};
 
 /// The problems of `objects` together, as if each were the document of its own index.
 pub(super) fn checked(objects: Vec<Object>, services: &BTreeSet<ServicePort>) -> Vec<Problem> {
@@ -13,7 +13,7 @@ pub(super) fn checked(objects: Vec<Object>, services: &BTreeSet<ServicePort>) ->
     let objects: Objects = objects.into_iter().map(|object| (object.key.clone(), object)).collect();
     let mut problems = check(&objects, services);
     for problem in &mut problems {
-        problem.document = keys.iter().position(|key| Some(key) == problem.object.as_ref()).unwrap();
+        problem.document = keys.iter().position(|key| Some(key) == problem.object.as_ref());
     }
     problems
 }
@@ -41,6 +41,21 @@ fn route(parent: &str, backend: &str) -> String {
         "{SERVICES}apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r}}\nspec:\n  \
          parentRefs: [{{kind: MeshService, {parent}}}]\n  rules: [{{backendRefs: [{{{backend}}}]}}]\n"
     )
+}
+
+#[test]
+fn one_more_registered_port_breaks_no_route_that_names_none() {
+    let written = route("name: cart", "name: cart").replace(SERVICES, "");
+    let port = |number| ServicePort::new("shop", "cart", number);
+    for ports in [[80, 81].as_slice(), &[79, 80], &[81, 82], &[81]] {
+        let implied = ports.iter().map(|number| port(*number)).collect();
+        let objects = objects(&written);
+        assert_eq!(checked(objects.clone(), &implied), [], "{ports:?}");
+        let catalog = Catalog::new(&objects.into_iter().map(|object| (object.key.clone(), object)).collect(), &implied);
+        let cart = ServiceRef { service: port(0).service_name(), port: None };
+        let expected = if ports.contains(&80) { 80 } else { 81 };
+        assert_eq!(catalog.resolve(&cart).unwrap(), port(expected), "{ports:?}");
+    }
 }
 
 fn policy(name: &str, spec: &str) -> String {

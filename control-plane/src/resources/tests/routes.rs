@@ -1,6 +1,6 @@
 //! `HTTPRoute` and `GRPCRoute`.
 
-use super::refuses;
+use super::{objects, refuses};
 
 fn http(spec: &str) -> String {
     format!("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r}}\nspec:\n{spec}")
@@ -229,6 +229,8 @@ fn filters() {
 #[test]
 fn timeouts() {
     let with = |timeouts: &str| rule(&format!("{{backendRefs: [{{name: a}}], timeouts: {{{timeouts}}}}}"));
+    // Zero is no limit.
+    objects(&with("request: 10s, backendRequest: 0s"));
     refuses(&[
         (
             &with("request: 10, backendRequest: 1 s"),

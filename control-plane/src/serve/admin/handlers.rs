@@ -29,6 +29,8 @@ mod view;
 const BODY_LIMIT: usize = 8 << 20;
 const LONGEST_TOKEN_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
 const MOST_TOKEN_USES: u32 = 1_000_000;
+/// Revisions that are told to who names no number.
+const DEFAULT_HISTORY: usize = 100;
 
 type Shared = State<Arc<Admin>>;
 type Answer<T> = Result<Json<T>, Failure>;
@@ -78,15 +80,29 @@ fn unread(rejection: BytesRejection) -> Failure {
 }
 
 async fn apply(State(admin): Shared, Body(request): Body<ApplyRequest>) -> Answer<Change> {
+    check_signature(&request.author, &request.message)?;
     Ok(Json(admin.mesh.apply(request, now(&admin)?).await?))
 }
 
 async fn delete(State(admin): Shared, Body(request): Body<DeleteRequest>) -> Answer<Change> {
+    check_signature(&request.author, &request.message)?;
     Ok(Json(admin.mesh.delete(request, now(&admin)?).await?))
 }
 
 async fn rollback(State(admin): Shared, Body(request): Body<RollbackRequest>) -> Answer<Change> {
+    check_signature(&request.author, &request.message)?;
     Ok(Json(admin.mesh.rollback(request, now(&admin)?).await?))
+}
+
+/// The history is shown on terminals, a line for each revision.
+fn check_signature(author: &str, message: &str) -> Result<(), Failure> {
+    for (what, text) in [("author", author), ("message", message)] {
+        if text.contains(char::is_control) {
+            let reason = format!("the {what} has a control character, such as a line break");
+            return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
+        }
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -109,8 +125,19 @@ async fn resources(
     Ok(Json(Resources { revision, items: documents.into_values().collect(), problems: Vec::new() }))
 }
 
-async fn history(State(admin): Shared) -> Answer<Vec<Revision>> {
-    let events = store::blocking(&admin.store, store::Store::history).await?;
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Newest {
+    limit: Option<usize>,
+}
+
+async fn history(
+    State(admin): Shared,
+    newest: Result<Query<Newest>, axum::extract::rejection::QueryRejection>,
+) -> Answer<Vec<Revision>> {
+    let Query(Newest { limit }) = newest.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let limit = limit.unwrap_or(DEFAULT_HISTORY);
+    let events = store::blocking(&admin.store, move |store| store.history(limit)).await?;
     Ok(Json(events.into_iter().map(revision).collect()))
 }
 

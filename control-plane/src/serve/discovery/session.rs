@@ -5,7 +5,7 @@
 //! that a sidecar knows where a backend is before it is told to use it. A resource that was refused is not sent again
 //! until it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use tonic::Status;
@@ -21,6 +21,10 @@ use crate::mesh::Published;
 
 /// Names that one stream may be subscribed to, over all types.
 const MAX_SUBSCRIPTIONS: usize = 10_000;
+/// Bytes of a name or a version; a trust domain has up to 255, the names of services and workloads fewer.
+const MAX_NAME: usize = 256;
+/// Characters of the reason for a refusal that are kept, for people.
+const MAX_REASON: usize = 512;
 /// gRPC clients take 4 MiB by default; a response may go over this by its last resource.
 const RESPONSE_BYTES: usize = 1 << 20;
 /// Before the routes that lead to them: anchors, own settings, endpoints.
@@ -32,6 +36,8 @@ pub struct Session {
     types: BTreeMap<Kind, Subscriptions>,
     nonces: u64,
     acknowledged: Option<u64>,
+    /// What the sidecar refuses is not as it was when it was last taken.
+    is_rejected_changed: bool,
 }
 
 #[derive(Default)]
@@ -65,7 +71,7 @@ pub struct Rejected {
 
 impl Session {
     pub fn new(workload: String) -> Self {
-        Self { workload, types: BTreeMap::new(), nonces: 0, acknowledged: None }
+        Self { workload, types: BTreeMap::new(), nonces: 0, acknowledged: None, is_rejected_changed: false }
     }
 
     /// Takes in what the sidecar says: subscriptions, what it still holds from earlier, and its answer to a response.
@@ -73,12 +79,16 @@ impl Session {
     pub fn request(&mut self, request: DeltaDiscoveryRequest) -> Result<Vec<Rejected>, Status> {
         let kind = Kind::from_type_url(&request.type_url)
             .ok_or_else(|| Status::invalid_argument(format!("unknown resource type {:?}", request.type_url)))?;
+        check_names(&request)?;
         let subscriptions = self.types.entry(kind).or_default();
+        let before = subscriptions.rejected.len();
         let rejected = subscriptions.answer(kind, &request.response_nonce, request.error_detail);
         for name in request.resource_names_unsubscribe {
             subscriptions.held.remove(&name);
             subscriptions.rejected.remove(&name);
         }
+        // Whatever is refused anew is in `rejected`, also where it takes the place of something that no longer is.
+        self.is_rejected_changed |= !rejected.is_empty() || subscriptions.rejected.len() != before;
         let mut versions = request.initial_resource_versions;
         for name in request.resource_names_subscribe {
             // Subscribing again to a name asks for it again.
@@ -121,8 +131,12 @@ impl Session {
         self.acknowledged
     }
 
-    /// Everything that the sidecar refuses at present, with the reason.
-    pub fn rejected(&self) -> BTreeMap<(Kind, String), String> {
+    /// Everything that the sidecar refuses at present, with the reason; `None`: the same as when this was last asked.
+    pub fn take_rejected(&mut self) -> Option<BTreeMap<(Kind, String), String>> {
+        std::mem::take(&mut self.is_rejected_changed).then(|| self.rejected())
+    }
+
+    fn rejected(&self) -> BTreeMap<(Kind, String), String> {
         let of = |(kind, subscriptions): (&Kind, &Subscriptions)| {
             let kind = *kind;
             subscriptions.rejected.clone().into_iter().map(move |(name, reason)| ((kind, name), reason))
@@ -136,6 +150,15 @@ impl Session {
             return Err(Status::resource_exhausted(format!("a stream may have {MAX_SUBSCRIPTIONS} subscriptions")));
         }
         Ok(())
+    }
+}
+
+/// Names and versions are kept for as long as the stream lives.
+fn check_names(request: &DeltaDiscoveryRequest) -> Result<(), Status> {
+    let versions = request.initial_resource_versions.values();
+    match request.resource_names_subscribe.iter().chain(versions).any(|text| text.len() > MAX_NAME) {
+        true => Err(Status::invalid_argument(format!("a name or version may have {MAX_NAME} bytes"))),
+        false => Ok(()),
     }
 }
 
@@ -209,21 +232,28 @@ fn find(kind: Kind, name: &str, workload: &str, published: &Published) -> Option
     published.resource(kind, name)
 }
 
-/// Which resources a NACK is about: those that its details name, or all that were sent.
+/// Which resources a NACK is about: those of the sent ones that its details name, or all.
 fn refused(kind: Kind, answered: &Unanswered, error: discovery::Status) -> Vec<Rejected> {
+    let mut sent: BTreeSet<&str> = answered.names.iter().map(String::as_str).collect();
     let details = error.details.iter().filter_map(|any| Rejection::decode(any.value.as_slice()).ok());
     let named: Vec<Rejected> = details
-        .filter(|rejection| rejection.type_url == kind.type_url())
+        .filter(|rejection| rejection.type_url == kind.type_url() && sent.remove(rejection.name.as_str()))
         .map(|rejection| {
             let place = if rejection.field.is_empty() { String::new() } else { format!("{}: ", rejection.field) };
-            Rejected { kind, name: rejection.name, reason: format!("{place}{}", rejection.reason) }
+            let reason = shortened(&format!("{place}{}", rejection.reason));
+            Rejected { kind, name: rejection.name, reason }
         })
         .collect();
     if !named.is_empty() {
         return named;
     }
-    let all = |name: &String| Rejected { kind, name: name.clone(), reason: error.message.clone() };
+    let reason = shortened(&error.message);
+    let all = |name: &String| Rejected { kind, name: name.clone(), reason: reason.clone() };
     answered.names.iter().map(all).collect()
+}
+
+fn shortened(reason: &str) -> String {
+    reason.chars().take(MAX_REASON).collect()
 }
 
 pub fn label(kind: Kind) -> &'static str {

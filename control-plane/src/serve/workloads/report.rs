@@ -24,7 +24,7 @@ pub enum RegistrationError {
     Port(u32),
     #[error("{0:?} is not an address that others can connect to: expected ip:port")]
     Address(String),
-    #[error("a workload may have {MAX_LABELS} labels of {MAX_TEXT} characters each")]
+    #[error("a workload may have {MAX_LABELS} labels of {MAX_TEXT} characters each, none of them a control character")]
     Labels,
 }
 
@@ -38,7 +38,8 @@ pub fn registration(
     }
     let port = u16::try_from(wire.service_port).ok().filter(|port| *port > 0);
     let reachable = |address: &SocketAddr| !address.ip().is_unspecified() && address.port() > 0;
-    let fits = |text: &str| text.len() <= MAX_TEXT;
+    // They are shown on terminals.
+    let fits = |text: &str| text.len() <= MAX_TEXT && !text.contains(char::is_control);
     if wire.labels.len() > MAX_LABELS || wire.labels.iter().any(|(key, value)| !fits(key) || !fits(value)) {
         return Err(RegistrationError::Labels);
     }
@@ -118,6 +119,10 @@ mod tests {
         assert_eq!(check(pb::Registration { service_port: 65_536, ..wire() }), Err(RegistrationError::Port(65_536)));
         let labels = (0..65).map(|n| (n.to_string(), String::new())).collect();
         assert_eq!(check(pb::Registration { labels, ..wire() }), Err(RegistrationError::Labels));
+        for (key, value) in [("version", "v1\u{1b}[2J"), ("ver\nsion", "v1"), ("version", "\u{9b}31m")] {
+            let labels = [(key.to_owned(), value.to_owned())].into();
+            assert_eq!(check(pb::Registration { labels, ..wire() }), Err(RegistrationError::Labels), "{value:?}");
+        }
     }
 
     #[test]

@@ -173,14 +173,53 @@ async fn a_refused_resource_is_told_and_not_sent_again_until_it_changes() {
     );
     assert!(stream.responses().is_empty());
     assert_eq!(stream.acknowledged(), None, "not taken in full");
-    assert_eq!(stream.session.rejected().len(), 1);
+    assert_eq!(stream.session.take_rejected().map(|all| all.len()), Some(1));
+    assert_eq!(stream.session.take_rejected(), None, "nothing has changed since");
 
     stream.register(2).await;
     let [response] = &stream.responses()[..] else { panic!("one response") };
     assert_eq!(names(response), [ORDERS]);
     stream.ack(response);
-    assert!(stream.session.rejected().is_empty());
+    assert_eq!(stream.session.take_rejected(), Some(BTreeMap::new()));
     assert_eq!(stream.acknowledged(), Some(0));
+    stream.register(3).await;
+    let responses = stream.responses();
+    stream.ack(&responses[0]);
+    assert_eq!(stream.session.take_rejected(), None, "nothing was refused, and nothing is");
+}
+
+#[tokio::test]
+async fn what_a_sidecar_says_has_a_limit() {
+    let mut stream = Stream::new().await;
+    let long = "x".repeat(MAX_NAME + 1);
+    let name = stream.session.request(subscribe(Kind::EndpointSet, &[&long])).unwrap_err();
+    let mut request = subscribe(Kind::EndpointSet, &[ORDERS]);
+    request.initial_resource_versions.insert(ORDERS.into(), long);
+    let version = stream.session.request(request).unwrap_err();
+    assert_eq!((name.code(), version.code()), (tonic::Code::InvalidArgument, tonic::Code::InvalidArgument));
+    assert!(stream.responses().is_empty(), "nothing was taken in");
+
+    stream.subscribe(Kind::EndpointSet, &[ORDERS]);
+    let responses = stream.responses();
+    let details = [ORDERS, ORDERS, "shop/never-sent:80"].map(|name| prost_types::Any {
+        value: Rejection {
+            type_url: Kind::EndpointSet.type_url().into(),
+            name: name.into(),
+            reason: "é".repeat(MAX_REASON * 2),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        ..Default::default()
+    });
+    let nack = DeltaDiscoveryRequest {
+        type_url: responses[0].type_url.clone(),
+        response_nonce: responses[0].nonce.clone(),
+        error_detail: Some(discovery::Status { details: details.into(), ..Default::default() }),
+        ..Default::default()
+    };
+    let reason = "é".repeat(MAX_REASON);
+    let expected = [Rejected { kind: Kind::EndpointSet, name: ORDERS.into(), reason }];
+    assert_eq!(stream.session.request(nack).unwrap(), expected);
 }
 
 #[tokio::test]
