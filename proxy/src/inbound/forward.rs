@@ -29,9 +29,7 @@ pub(super) async fn forward(
     if request.method() == Method::CONNECT {
         return Err(ProxyError::new(Kind::Unsupported, "CONNECT is not carried between sidecars"));
     }
-    let switch = upgrade::protocol(request.headers())
-        .filter(|_| request.version() == Version::HTTP_11)
-        .map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
+    let switch = upgrade::asked(&mut request);
     let (mut parts, body) = request.into_parts();
 
     headers::strip_hop_by_hop(&mut parts.headers);
@@ -45,8 +43,8 @@ pub(super) async fn forward(
             parts.uri = Uri::from(path.clone());
         }
     }
-    if let Some((protocol, _)) = &switch {
-        upgrade::set(&mut parts.headers, protocol.clone());
+    if let Some(switch) = &switch {
+        upgrade::set(&mut parts.headers, switch.protocol.clone());
     }
 
     let request = Request::from_parts(parts, Body::stream(body));
@@ -56,23 +54,13 @@ pub(super) async fn forward(
         ..error
     })?;
 
-    let switched = upgrade::is_switch(&response);
-    let granted = if switched { upgrade::protocol(response.headers()) } else { None };
+    let granted = upgrade::granted(&response);
     let (mut parts, body) = response.into_parts();
     parts.version = Version::HTTP_11; // of this hop, whatever the application spoke
     headers::strip_hop_by_hop(&mut parts.headers);
     headers::strip_asserted(&mut parts.headers);
-    let mut response = Response::from_parts(parts, Body::stream(body).holding(Box::new(Answering(lease))));
-    match (switched, switch) {
-        (true, Some((protocol, caller))) => {
-            upgrade::set(response.headers_mut(), granted.unwrap_or(protocol));
-            Ok(upgrade::join(response, caller, cx.drain.place()))
-        }
-        (true, None) => {
-            Err(ProxyError::new(Kind::UpgradeFailed, "the application switched protocols without being asked"))
-        }
-        (false, _) => Ok(response),
-    }
+    let response = Response::from_parts(parts, Body::stream(body).holding(Box::new(Answering(lease))));
+    upgrade::finish(response, granted, switch, || cx.drain.place())
 }
 
 /// Held by a response's body: the application's connection, which can be used again when the body is complete.

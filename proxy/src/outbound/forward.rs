@@ -3,11 +3,15 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderValue, Request, Response, Version, header, request::Parts};
+use http::{HeaderValue, Request, Response, Version, header, request::Parts, uri::Authority};
 use hyper::body::Incoming;
-use weft_proxy_api::{destination::Protocol, route::Origin};
+use weft_certs::SpiffeId;
+use weft_proxy_api::{
+    destination::Protocol,
+    route::{Filters, Origin, Redirect},
+};
 
-use super::{Connection, attempt, authority};
+use super::{Connection, Outbound, attempt, authority};
 use crate::{
     error::{Kind, ProxyError},
     http::{
@@ -18,8 +22,8 @@ use crate::{
         upgrade,
     },
     mesh::{
-        Backend,
-        compile::{Action, Forward, Share, To},
+        Backend, Destination,
+        compile::{Action, Forward, Rule, Share, To},
     },
     net::Hop,
     policy::circuit_breaker::Guard,
@@ -32,81 +36,84 @@ pub(super) async fn forward(
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, ProxyError> {
     let cx = &connection.cx;
-    let switch = upgrade::protocol(request.headers())
-        .filter(|_| request.version() == Version::HTTP_11)
-        .map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
+    let switch = upgrade::asked(&mut request);
     let (mut parts, body) = request.into_parts();
 
     let authority = authority::of(&parts, connection.tunnel.as_ref())?;
-    let name = authority::service_port(&authority, &cx.namespace)?;
-    let destination = cx.mesh.destination(&name, cx.discovery_timeout).await; // one Arc for the whole request
-    let destination = destination.map_err(|e| ProxyError { details: format!("{authority}: {}", e.details), ..e })?;
-    let matched = destination
-        .routes
-        .find(&parts.method, &parts.uri, &parts.headers)
-        .ok_or_else(|| ProxyError::new(Kind::NoRoute, format_args!("no route of {name} matches the request")))?;
-    let rule = destination
-        .rules
-        .get(matched.rule)
-        .ok_or_else(|| ProxyError::new(Kind::NoRoute, format_args!("{name} has no such rule")))?;
-
+    let destination = find(cx, &authority).await?; // one Arc for the whole request
+    let (rule, prefix) = route(&destination, &parts)?;
     let forward = match &rule.action {
-        Action::Redirect(redirect) => {
-            let location = headers::redirect_location(
-                redirect,
-                &parts.uri,
-                authority.as_str(),
-                "http",
-                matched.matched_prefix_len,
-            )
-            .map_err(|e| ProxyError::new(Kind::UnresolvedBackend, format_args!("{}: {e}", rule.origin)))?;
-            return Ok(redirected(redirect.status, location, &rule.origin));
-        }
         Action::Forward(forward) => forward,
+        Action::Redirect(redirect) => return redirected(redirect, &parts, &authority, prefix, &rule.origin),
     };
-    let share = pick(forward, &parts, &rule.origin)?;
-    let Admitted { backend, guard, instead_of } = admit(share, &rule.origin)?;
+    let share = pick(forward, &parts, &rule.origin)?; // weights; by the user's key when asked
+    let Admitted { backend, guard, instead_of } = admit(share, &rule.origin)?; // circuit breaker, fallback
     exchange.answered_by(&backend.label, &backend.requests);
 
-    headers::strip_hop_by_hop(&mut parts.headers);
-    headers::strip_asserted(&mut parts.headers);
-    authority::set_host(&mut parts.headers, &authority);
-    for filters in [&rule.filters, &share.filters] {
-        headers::apply(&filters.request, &mut parts.headers);
-        if let Some(rewrite) = &filters.rewrite {
-            headers::rewrite(rewrite, &mut parts, matched.matched_prefix_len)
-                .map_err(|e| ProxyError::new(Kind::UnresolvedBackend, format_args!("{}: {e}", rule.origin)))?;
-        }
-    }
+    let filters = [&rule.filters, &share.filters];
+    change_request(&mut parts, &authority, filters, prefix)
+        .map_err(|e| ProxyError::new(Kind::UnresolvedBackend, format_args!("{}: {e}", rule.origin)))?;
     let hop = hop(&parts, backend.settings.protocol, switch.is_some());
     let deadline = attempt::Deadline::start(&rule.timeouts, &parts.headers);
-    let (request, sent) = attempt::prepare(parts, body, hop, switch.as_ref().map(|(protocol, _)| protocol))?;
+    let (request, sent) = attempt::prepare(parts, body, hop, switch.as_ref().map(|switch| &switch.protocol))?;
 
     let call = attempt::Call { cx, backend: &backend, hop, deadline, sent };
-    let (mut response, endpoint) = call.send(guard, request, exchange).await?;
+    let (mut response, endpoint) = call.send(guard, request, exchange).await?; // pick endpoint → pool → mTLS → send
 
-    let switched = upgrade::is_switch(&response);
-    let granted = if switched { upgrade::protocol(response.headers()) } else { None };
+    let granted = upgrade::granted(&response);
+    change_response(&mut response, filters, endpoint.target.identity.as_ref());
+    if let Some(open) = instead_of {
+        response.headers_mut().append(PROXY_STATUS, fallback_note(&open, &backend));
+    }
+    upgrade::finish(response, granted, switch, || cx.drain.place())
+}
+
+/// The destination that the authority names.
+async fn find(cx: &Outbound, authority: &Authority) -> Result<Arc<Destination>, ProxyError> {
+    let name = authority::service_port(authority, &cx.namespace)?;
+    let found = cx.mesh.destination(&name, cx.discovery_timeout).await;
+    found.map_err(|e| ProxyError { details: format!("{authority}: {}", e.details), ..e })
+}
+
+/// The rule that the request falls under, and the length of the path prefix that matched.
+fn route<'a>(destination: &'a Destination, parts: &Parts) -> Result<(&'a Rule, Option<usize>), ProxyError> {
+    let matched = destination.routes.find(&parts.method, &parts.uri, &parts.headers);
+    matched.and_then(|matched| Some((destination.rules.get(matched.rule)?, matched.matched_prefix_len))).ok_or_else(
+        || ProxyError::new(Kind::NoRoute, format_args!("no route of {} matches the request", destination.name)),
+    )
+}
+
+/// What the callee gets of the head: nothing that was for this hop only or that a caller may not say, and what the
+/// filters make of the rest.
+fn change_request(
+    parts: &mut Parts,
+    authority: &Authority,
+    filters: [&Filters; 2],
+    prefix: Option<usize>,
+) -> Result<(), headers::InvalidRewrite> {
+    headers::strip_hop_by_hop(&mut parts.headers);
+    headers::strip_asserted(&mut parts.headers);
+    authority::set_host(&mut parts.headers, authority);
+    for filters in filters {
+        headers::apply(&filters.request, &mut parts.headers);
+        if let Some(rewrite) = &filters.rewrite {
+            headers::rewrite(rewrite, parts, prefix)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the caller gets of the head, and whom this side has verified.
+fn change_response(response: &mut Response<Body>, filters: [&Filters; 2], verified: Option<&SpiffeId>) {
     *response.version_mut() = Version::HTTP_11; // of this hop, whatever the one before spoke
     let headers = response.headers_mut();
     headers::strip_hop_by_hop(headers);
     headers::strip_asserted(headers);
-    for filters in [&rule.filters, &share.filters] {
+    for filters in filters {
         headers::apply(&filters.response, headers);
     }
-    if let Some(id) = endpoint.target.identity.as_ref().and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
+    if let Some(id) = verified.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
         headers.insert(headers::SERVER_ID, id);
-    }
-    if let Some(open) = instead_of {
-        headers.append(PROXY_STATUS, fallback_note(&open, &backend));
-    }
-    match (switched, switch) {
-        (true, Some((protocol, caller))) => {
-            upgrade::set(headers, granted.unwrap_or(protocol));
-            Ok(upgrade::join(response, caller, cx.drain.place()))
-        }
-        (true, None) => Err(ProxyError::new(Kind::UpgradeFailed, "the backend switched protocols without being asked")),
-        (false, _) => Ok(response),
     }
 }
 
@@ -161,15 +168,22 @@ fn hop(parts: &Parts, declared: Protocol, switching: bool) -> Hop {
     }
 }
 
-fn redirected(status: http::StatusCode, location: HeaderValue, origin: &Origin) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
+fn redirected(
+    redirect: &Redirect,
+    parts: &Parts,
+    authority: &Authority,
+    prefix: Option<usize>,
+    origin: &Origin,
+) -> Result<Response<Body>, ProxyError> {
+    let location = headers::redirect_location(redirect, &parts.uri, authority.as_str(), "http", prefix)
+        .map_err(|e| ProxyError::new(Kind::UnresolvedBackend, format_args!("{origin}: {e}")))?;
     let details = format!("redirected by {origin}");
-    let headers = response.headers_mut();
-    headers
-        .insert(PROXY_STATUS, ProxyStatus::new(answer::name(Direction::Outbound)).details(&details).to_header_value());
-    headers.insert(header::LOCATION, location);
-    response
+    let reason = ProxyStatus::new(answer::name(Direction::Outbound)).details(&details).to_header_value();
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = redirect.status;
+    response.headers_mut().insert(PROXY_STATUS, reason);
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
 }
 
 fn fallback_note(open: &Backend, used: &Backend) -> HeaderValue {
