@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
-    http::body::Body,
+    http::{answer::text, body::Body},
     lifecycle::Lifecycle,
     mesh::Store,
     net::listener::{self, Listeners},
@@ -124,13 +124,6 @@ fn describe(store: &Store) -> serde_json::Value {
 fn json(value: &serde_json::Value) -> Response<Body> {
     let mut response = text(StatusCode::OK, &format!("{value:#}\n"));
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-    response
-}
-
-fn text(status: StatusCode, body: &str) -> Response<Body> {
-    let mut response = Response::new(Body::full(body.to_owned()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

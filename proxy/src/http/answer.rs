@@ -39,7 +39,8 @@ pub fn name(side: Direction) -> &'static str {
     }
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Body> {
+/// A few words for a person.
+pub fn text(status: StatusCode, body: &str) -> Response<Body> {
     let mut response = Response::new(Body::full(body.to_owned()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -78,10 +78,6 @@ impl<T> HeadGuard<T> {
     pub fn get_ref(&self) -> &T {
         &self.io
     }
-
-    pub fn into_inner(self) -> T {
-        self.io
-    }
 }
 
 impl<T: AsyncRead> AsyncRead for HeadGuard<T> {

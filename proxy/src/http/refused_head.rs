@@ -7,7 +7,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::StatusCode;
@@ -121,8 +121,7 @@ impl<T: AsyncWrite> AsyncWrite for RefusedHead<T> {
 
 impl<T: AsyncRead> AsyncRead for RefusedHead<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(self.project().io.poll_read(cx, buf))?;
-        Poll::Ready(Ok(()))
+        self.project().io.poll_read(cx, buf)
     }
 }
 

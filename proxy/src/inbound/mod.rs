@@ -41,7 +41,7 @@ pub struct Inbound {
     pub pool: Arc<Pool>,
     pub acceptor: Acceptor,
     pub drain: Drain,
-    pub requests: RequestMetrics,
+    pub requests: Arc<RequestMetrics>,
     pub metrics: Arc<Metrics>,
     pub access_log: Arc<AccessLog>,
 }

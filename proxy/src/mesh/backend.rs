@@ -23,7 +23,7 @@ pub struct Backend {
     pub label: Arc<str>,
     pub breaker: Arc<CircuitBreaker>,
     pub balancer: Arc<Balancer>,
-    pub requests: RequestMetrics,
+    pub requests: Arc<RequestMetrics>,
     watchers: Watchers,
 }
 

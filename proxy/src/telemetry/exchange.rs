@@ -2,7 +2,7 @@
 //!
 //! With the access log off an exchange is a start time and a few handles: nothing is formatted or allocated.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use http::{HeaderMap, StatusCode, Version, header, request::Parts};
 
@@ -19,7 +19,7 @@ pub struct Exchange {
     /// A gRPC call is answered with a gRPC status.
     pub is_grpc: bool,
     /// Whose metrics count the answer.
-    requests: Option<RequestMetrics>,
+    requests: Option<Arc<RequestMetrics>>,
     /// Present only while the access log is on.
     record: Option<Box<Record>>,
 }
@@ -31,7 +31,7 @@ impl Exchange {
     }
 
     /// Who answers, or is to answer.
-    pub fn answered_by(&mut self, backend: &str, requests: &RequestMetrics) {
+    pub fn answered_by(&mut self, backend: &str, requests: &Arc<RequestMetrics>) {
         self.requests = Some(requests.clone());
         self.note(|record| record.backend = Some(backend.to_owned()));
     }

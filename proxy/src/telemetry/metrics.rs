@@ -1,6 +1,9 @@
 //! Metrics in the Prometheus text format. Handles are taken when an object is made, so that a request only adds.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::StatusCode;
 use prometheus_client::{
@@ -82,7 +85,7 @@ pub struct Metrics {
 }
 
 /// The handles of one backend, or of the application behind the inbound side.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RequestMetrics {
     by_class: [Counter; 5],
     duration: Histogram,
@@ -144,17 +147,17 @@ impl Metrics {
         self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub fn requests(&self, direction: Direction, backend: &str) -> RequestMetrics {
+    pub fn requests(&self, direction: Direction, backend: &str) -> Arc<RequestMetrics> {
         let direction = direction.as_str();
         let class = |status| {
             let labels = RequestLabels { direction, backend: backend.to_owned(), status };
             self.requests.get_or_create(&labels).clone()
         };
         let labels = BackendLabels { direction, backend: backend.to_owned() };
-        RequestMetrics {
+        Arc::new(RequestMetrics {
             by_class: [class("1xx"), class("2xx"), class("3xx"), class("4xx"), class("5xx")],
             duration: self.duration.get_or_create(&labels).clone(),
-        }
+        })
     }
 
     /// Forgets a backend that nothing leads to any more, so that series do not pile up.
