@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::resources::{Key, Problem};
+use crate::resources::{Key, Manifest, Problem};
 
 /// Resources to write, all or nothing, as one revision.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ pub struct Revision {
 pub struct Resources {
     pub revision: u64,
     /// Ordered by kind, namespace, name.
-    pub items: Vec<serde_json::Value>,
+    pub items: Vec<Manifest>,
     /// What does not hold at present, for example a route whose service has gone.
     pub problems: Vec<Problem>,
 }

@@ -1,10 +1,12 @@
-//! The heart of the control plane: resources, workloads and resolved addresses, and what is compiled out of them.
+//! The heart of the control plane: resources, workloads and resolved addresses, and what sidecars are told of them.
 //!
 //! One task, `owner`, owns all of it and takes every change in turn; [`Mesh`] is the handle that everyone else holds.
-//! A change is checked, then on the disk, then compiled, then published, then answered, in this order: whoever got an
-//! answer can rely on sidecars being told. Changes that arrive together are compiled together.
+//! A change is checked, then on the disk, then published, then answered, in this order: whoever got an answer can rely
+//! on sidecars being told. Changes that arrive together are published together. What is published is compiled when a
+//! sidecar asks for it, and kept for as long as changes do not touch it.
 
 mod change;
+mod encoded;
 mod owner;
 mod published;
 

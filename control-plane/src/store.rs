@@ -31,8 +31,9 @@ pub use tokens::{Account, JoinToken, NewToken, TokenRefusal, equal_in_constant_t
 
 /// Raised when the layout of the file changes; an older program then refuses the file instead of misreading it.
 const FORMAT: u64 = 1;
-/// The whole state is a few MiB at most; redb's default of 1 GiB would let the cache outgrow the control plane.
-const CACHE_BYTES: usize = 16 << 20;
+/// Everything is in memory anyway, and the store is read only at the start and for old revisions; redb's default of 1 GiB
+/// would let the cache outgrow the control plane.
+const CACHE_BYTES: usize = 4 << 20;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 

@@ -10,13 +10,14 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::Deserialize;
 use weft_certs::{SpiffeId, TrustDomain};
 use weft_control_plane::{
-    resources::{self, Key, MeshServiceSpec, Object, Objects, Source, Spec},
-    snapshot::{Input, Snapshot, WorkloadEndpoint, describe_routes, implied_services},
+    resources::{self, MeshServiceSpec, Object, Objects, Source, Spec},
+    snapshot::{Input, Snapshot, WorkloadEndpoint, Workloads, describe_routes},
 };
 use weft_proxy_api::{
     Backend, Destination, EndpointSet, Resource, Service, ServiceName, ServicePort, State,
@@ -77,7 +78,11 @@ impl Case {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::compile(&Input { objects: &self.objects, workloads: &self.workloads, resolved: &self.resolved })
+        Snapshot::compile(Input {
+            objects: Arc::new(self.objects.clone()),
+            workloads: Arc::new(self.workloads.iter().cloned().collect()),
+            resolved: Arc::new(self.resolved.clone()),
+        })
     }
 }
 
@@ -99,14 +104,17 @@ impl Workload {
 }
 
 fn objects(file: &Path) -> Objects {
+    parsed(file).into_iter().collect()
+}
+
+fn parsed(file: &Path) -> Vec<Object> {
     let text = fs::read_to_string(file).unwrap();
     let documents = resources::read_yaml(&file.display().to_string(), &text).unwrap();
     let values: Vec<serde_json::Value> = documents.iter().map(|document| document.value.clone()).collect();
-    let parsed = resources::parse(&values, "default").unwrap_or_else(|mut problems| {
+    resources::parse(&values, "default").unwrap_or_else(|mut problems| {
         resources::place(&mut problems, &documents);
         panic!("{}", problems[0]);
-    });
-    parsed.into_iter().map(|object| (object.key.clone(), object)).collect()
+    })
 }
 
 fn cases() -> Vec<(PathBuf, Case)> {
@@ -125,12 +133,12 @@ fn cases() -> Vec<(PathBuf, Case)> {
 fn readable(case: &Case) -> String {
     let snapshot = case.snapshot();
     let mut text = String::new();
-    for problem in resources::check(&case.objects, &implied_services(&case.workloads)) {
+    for problem in resources::check(&case.objects, case.workloads.iter().cloned().collect::<Workloads>().implied()) {
         writeln!(text, "problem: {problem}").unwrap();
     }
     writeln!(text, "{:?}", snapshot.inbound("any")).unwrap();
     for service in snapshot.services() {
-        for port in snapshot.service_ports(service) {
+        for port in snapshot.service_ports(&service) {
             let name = service.port(port);
             let destination = snapshot.destination(&name);
             writeln!(text, "\n{name}").unwrap();
@@ -193,8 +201,8 @@ fn snapshots_are_what_they_were() {
 fn sidecars_read_what_is_sent() {
     for (file, case) in cases() {
         let snapshot = case.snapshot();
-        let names = snapshot.services().flat_map(|service| {
-            snapshot.service_ports(service).into_iter().map(|port| service.port(port)).collect::<Vec<_>>()
+        let names = snapshot.services().into_iter().flat_map(|service| {
+            snapshot.service_ports(&service).into_iter().map(|port| service.port(port)).collect::<Vec<_>>()
         });
         for name in names {
             let (destination, endpoints): (Destination, EndpointSet) =
@@ -229,7 +237,7 @@ fn the_examples_hold() {
     for example in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
         let files = fs::read_dir(&example).unwrap().map(|entry| entry.unwrap().path());
         let yaml = files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-        let all: Objects = yaml.flat_map(|file| objects(&file)).collect();
+        let all: Objects = yaml.flat_map(|file| parsed(&file)).collect();
         assert!(!all.is_empty(), "{}", example.display());
         assert_eq!(resources::check(&all, &registered(&all)), [], "{}", example.display());
     }
@@ -237,9 +245,9 @@ fn the_examples_hold() {
 
 /// The services that the objects expect workloads of.
 fn registered(objects: &Objects) -> BTreeSet<ServicePort> {
-    let selected = |(key, object): (&Key, &Object)| match &object.spec {
+    let selected = |object: &Arc<Object>| match &object.spec {
         Spec::MeshService(MeshServiceSpec { source: Source::Workloads(selector), .. }) => {
-            Some(ServicePort::new(&key.namespace, &selector.service, 80))
+            Some(ServicePort::new(&object.key.namespace, &selector.service, 80))
         }
         _ => None,
     };

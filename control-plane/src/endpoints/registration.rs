@@ -10,7 +10,6 @@ use std::{
 };
 
 use tokio::time::Instant;
-use weft_certs::SpiffeId;
 
 use crate::{snapshot::WorkloadEndpoint, store::Registration};
 
@@ -20,101 +19,80 @@ pub type Holder = u64;
 pub struct Leases {
     grace: Duration,
     leases: BTreeMap<String, Lease>,
+    /// Those that nobody renews any more, and when they end: few of many.
+    lost: BTreeMap<String, Instant>,
 }
 
 struct Lease {
     registration: Registration,
-    state: LeaseState,
-}
-
-enum LeaseState {
-    Held(Holder),
-    /// Nobody renews it any more.
-    Lost {
-        until: Instant,
-    },
+    /// `None`: it is lost.
+    holder: Option<Holder>,
 }
 
 impl Leases {
     pub fn new(grace: Duration) -> Self {
-        Self { grace, leases: BTreeMap::new() }
+        Self { grace, leases: BTreeMap::new(), lost: BTreeMap::new() }
     }
 
     /// Takes over what an earlier run of the control plane knew; the sidecars have the grace period to come back.
     pub fn restore(&mut self, id: String, registration: Registration, now: Instant) {
-        let state = LeaseState::Lost { until: now + self.grace };
-        self.leases.insert(id, Lease { registration, state });
+        self.lost.insert(id.clone(), now + self.grace);
+        self.leases.insert(id, Lease { registration, holder: None });
     }
 
-    /// Whether `registration` says something new about this workload.
-    pub fn would_change(&self, id: &str, registration: &Registration) -> bool {
-        self.leases.get(id).is_none_or(|lease| lease.registration != *registration)
+    pub fn get(&self, id: &str) -> Option<&Registration> {
+        self.leases.get(id).map(|lease| &lease.registration)
     }
 
     pub fn renew(&mut self, id: String, registration: Registration, holder: Holder) {
-        self.leases.insert(id, Lease { registration, state: LeaseState::Held(holder) });
-    }
-
-    pub fn contains(&self, id: &str) -> bool {
-        self.leases.contains_key(id)
+        self.lost.remove(&id);
+        self.leases.insert(id, Lease { registration, holder: Some(holder) });
     }
 
     /// Whether another stream has taken this lease over, so that `holder` has no more say in it.
     pub fn is_taken_over(&self, id: &str, holder: Holder) -> bool {
-        matches!(self.leases.get(id), Some(Lease { state: LeaseState::Held(other), .. }) if *other != holder)
+        self.leases.get(id).and_then(|lease| lease.holder).is_some_and(|current| current != holder)
     }
 
-    pub fn remove(&mut self, id: &str) {
-        self.leases.remove(id);
+    /// What the lease was for.
+    pub fn remove(&mut self, id: &str) -> Option<Registration> {
+        self.lost.remove(id);
+        self.leases.remove(id).map(|lease| lease.registration)
     }
 
     /// The stream of `holder` has ended without a farewell.
     pub fn lose(&mut self, id: &str, holder: Holder, now: Instant) {
-        let until = now + self.grace;
-        if let Some(lease) = self.leases.get_mut(id)
-            && matches!(lease.state, LeaseState::Held(current) if current == holder)
-        {
-            lease.state = LeaseState::Lost { until };
+        if let Some(lease) = self.leases.get_mut(id).filter(|lease| lease.holder == Some(holder)) {
+            lease.holder = None;
+            self.lost.insert(id.to_owned(), now + self.grace);
         }
     }
 
     /// What has expired could not be removed and stays until `until`; what has been renewed meanwhile stays as it is.
     pub fn postpone(&mut self, ids: &BTreeSet<String>, until: Instant) {
         for id in ids {
-            if let Some(Lease { state: LeaseState::Lost { until: end }, .. }) = self.leases.get_mut(id) {
-                *end = until;
-            }
+            self.lost.entry(id.clone()).and_modify(|end| *end = until);
         }
     }
 
     /// The workloads whose grace period is over at `now`; they stay until they are removed.
     pub fn expired(&self, now: Instant) -> BTreeSet<String> {
-        let is_over = |lease: &Lease| matches!(lease.state, LeaseState::Lost { until } if until <= now);
-        self.leases.iter().filter(|(_, lease)| is_over(lease)).map(|(id, _)| id.clone()).collect()
+        self.lost.iter().filter(|(_, until)| **until <= now).map(|(id, _)| id.clone()).collect()
     }
 
     /// When the next lease runs out, if nobody comes back.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.leases
-            .values()
-            .filter_map(|lease| match lease.state {
-                LeaseState::Lost { until } => Some(until),
-                LeaseState::Held(_) => None,
-            })
-            .min()
-    }
-
-    pub fn identities(&self) -> impl Iterator<Item = (&str, &SpiffeId)> {
-        self.leases.iter().map(|(id, lease)| (id.as_str(), &lease.registration.identity))
+        self.lost.values().min().copied()
     }
 
     /// In order of their ids.
-    pub fn workloads(&self) -> Vec<WorkloadEndpoint> {
-        self.leases.iter().map(|(id, lease)| workload(id, &lease.registration)).collect()
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Registration)> {
+        self.leases.iter().map(|(id, lease)| (id.as_str(), &lease.registration))
     }
 }
 
-fn workload(id: &str, registration: &Registration) -> WorkloadEndpoint {
+/// The registration as what is compiled from it.
+pub fn workload(id: &str, registration: &Registration) -> WorkloadEndpoint {
     WorkloadEndpoint {
         id: id.to_owned(),
         service: registration.service_name(),
@@ -153,7 +131,7 @@ mod tests {
         leases.lose("a", 7, start);
         assert_eq!(leases.next_expiry(), Some(start + GRACE));
         assert!(leases.expired(start + GRACE - Duration::from_millis(1)).is_empty());
-        assert_eq!(leases.workloads().len(), 1);
+        assert_eq!(leases.iter().count(), 1);
         assert_eq!(leases.expired(start + GRACE), BTreeSet::from(["a".to_owned()]));
     }
 
@@ -166,14 +144,14 @@ mod tests {
         let later = start + GRACE * 2;
         leases.postpone(&["a".to_owned(), "b".to_owned()].into(), later);
         assert_eq!(leases.next_expiry(), Some(later), "it must not be tried again at once, and b is not lost");
-        assert_eq!(leases.workloads().len(), 2);
+        assert_eq!(leases.iter().count(), 2);
     }
 
     #[test]
     fn a_sidecar_that_comes_back_keeps_its_lease() {
         let (mut leases, start) = (Leases::new(GRACE), Instant::now());
         leases.restore("a".into(), registration(1), start);
-        assert!(!leases.would_change("a", &registration(1)));
+        assert_eq!(leases.get("a"), Some(&registration(1)));
         leases.renew("a".into(), registration(1), 1);
         assert!(leases.expired(start + GRACE * 2).is_empty());
     }
@@ -187,14 +165,5 @@ mod tests {
         leases.lose("a", 1, start);
         assert_eq!(leases.next_expiry(), None);
         assert!(!leases.is_taken_over("a", 2));
-    }
-
-    #[test]
-    fn only_a_difference_is_a_change() {
-        let mut leases = Leases::new(GRACE);
-        assert!(leases.would_change("a", &registration(1)));
-        leases.renew("a".into(), registration(1), 1);
-        assert!(!leases.would_change("a", &registration(1)));
-        assert!(leases.would_change("a", &Registration { serving: false, ..registration(1) }));
     }
 }

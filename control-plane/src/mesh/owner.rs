@@ -1,19 +1,12 @@
 //! The task that owns the state: takes commands in turn, and publishes once for those that arrived together.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
-use weft_certs::TrustBundle;
-use weft_proxy_api::ServicePort;
 
 use super::{
     MeshError, Parts, Published,
@@ -23,10 +16,10 @@ use crate::{
     admin_api::{ApplyRequest, Change, DeleteRequest, RollbackRequest},
     endpoints::{
         dns::{Host, Resolved},
-        registration::{Holder, Leases},
+        registration::{Holder, Leases, workload},
     },
-    resources::{self, MeshServiceSpec, Objects, Problem, Source, Spec},
-    snapshot::{Input, Snapshot, implied_services},
+    resources::{self, Kind, MeshServiceSpec, Object, Objects, Problem, Source, Spec},
+    snapshot::Input,
     store::{self, NewEvent, Registration, Store},
     telemetry::Metrics,
 };
@@ -59,7 +52,7 @@ pub struct Report {
 /// What an earlier run left.
 pub struct Loaded {
     pub revision: u64,
-    pub objects: Objects,
+    pub objects: Vec<Object>,
     pub leases: Leases,
     pub resolved: Resolved,
 }
@@ -75,11 +68,10 @@ struct Signature {
 pub struct Owner {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
-    trust_bundle: TrustBundle,
     revision: u64,
-    objects: Arc<Objects>,
     leases: Leases,
-    resolved: Resolved,
+    /// What the next publication is made of.
+    input: Input,
     published: watch::Sender<Arc<Published>>,
     hosts: watch::Sender<BTreeSet<Host>>,
     /// Something that is compiled has changed since the last publication.
@@ -91,18 +83,20 @@ impl Owner {
         parts: Parts,
         Loaded { revision, objects, leases, resolved }: Loaded,
     ) -> (Self, watch::Receiver<Arc<Published>>, watch::Receiver<BTreeSet<Host>>) {
-        let objects = Arc::new(objects);
-        let published = compile(revision, &objects, &leases, &resolved, &parts.trust_bundle, None);
-        let (hosts, wanted) = watch::channel(dns_hosts(&objects));
+        let input = Input {
+            objects: Arc::new(objects.into_iter().collect()),
+            workloads: Arc::new(leases.iter().map(|(id, registration)| workload(id, registration)).collect()),
+            resolved: Arc::new(resolved),
+        };
+        let (hosts, wanted) = watch::channel(dns_hosts(&input.objects));
+        let published = Published::new(revision, input.clone(), parts.trust_bundle);
         let (published, current) = watch::channel(Arc::new(published));
         let owner = Self {
             store: parts.store,
             metrics: parts.metrics,
-            trust_bundle: parts.trust_bundle,
             revision,
-            objects,
             leases,
-            resolved,
+            input,
             published,
             hosts,
             is_stale: false,
@@ -156,13 +150,13 @@ impl Owner {
     async fn apply(&mut self, request: ApplyRequest, now: Timestamp) -> Result<Change, MeshError> {
         let ApplyRequest { documents, namespace, dry_run, author, message } = request;
         let objects = resources::parse(&documents, &namespace).map_err(MeshError::Invalid)?;
-        let proposal = Proposal::write(&self.objects, objects);
+        let proposal = Proposal::write(&self.input.objects, objects);
         self.commit(proposal, Signature { author, message, now, dry_run }).await
     }
 
     async fn delete(&mut self, request: DeleteRequest, now: Timestamp) -> Result<Change, MeshError> {
         let DeleteRequest { keys, dry_run, author, message } = request;
-        let proposal = Proposal::delete(&self.objects, &keys)?;
+        let proposal = Proposal::delete(&self.input.objects, &keys)?;
         self.commit(proposal, Signature { author, message, now, dry_run }).await
     }
 
@@ -173,13 +167,13 @@ impl Owner {
             None => self.revision.checked_sub(1).ok_or(MeshError::NothingToRollBack(self.revision))?,
         };
         let documents = store::blocking(&self.store, move |store| store.documents_at(target)).await?;
-        let proposal = Proposal::replace(&self.objects, change::read(documents, target)?);
+        let proposal = Proposal::replace(&self.input.objects, change::read(documents, target)?);
         let message = if message.is_empty() { format!("rollback to revision {target}") } else { message };
         self.commit(proposal, Signature { author, message, now, dry_run }).await
     }
 
     async fn commit(&mut self, proposal: Proposal, signature: Signature) -> Result<Change, MeshError> {
-        let problems = proposal.problems(&self.objects, &self.implied());
+        let problems = proposal.problems(&self.input.objects, self.input.workloads.implied());
         if problems.iter().any(Problem::is_error) {
             return Err(MeshError::Invalid(problems));
         }
@@ -188,7 +182,7 @@ impl Owner {
         if !dry_run && !deltas.is_empty() {
             let event = NewEvent { time: now, author, message, changes: deltas };
             self.revision = store::blocking(&self.store, move |store| store.apply(event)).await?;
-            self.objects = Arc::new(objects);
+            self.input.objects = Arc::new(objects);
             self.is_stale = true;
         }
         Ok(Change { revision: self.revision, dry_run, changes, warnings: problems })
@@ -199,9 +193,14 @@ impl Owner {
         let Some(registration) = registration else {
             return self.remove(BTreeSet::from([id]), holder).await;
         };
-        if self.leases.would_change(&id, &registration) {
+        if self.leases.get(&id) != Some(&registration) {
             let (key, value) = (id.clone(), registration.clone());
             store::blocking(&self.store, move |store| store.put_registration(&key, &value)).await?;
+            let workloads = Arc::make_mut(&mut self.input.workloads);
+            if let Some(before) = self.leases.get(&id) {
+                workloads.remove(&before.service_name(), &id);
+            }
+            workloads.insert(workload(&id, &registration));
             self.is_stale = true;
         }
         self.leases.renew(id, registration, holder);
@@ -209,7 +208,7 @@ impl Owner {
     }
 
     async fn remove(&mut self, mut ids: BTreeSet<String>, holder: Holder) -> Result<(), MeshError> {
-        ids.retain(|id| self.leases.contains(id) && !self.leases.is_taken_over(id, holder));
+        ids.retain(|id| self.leases.get(id).is_some() && !self.leases.is_taken_over(id, holder));
         self.forget(ids).await
     }
 
@@ -233,40 +232,38 @@ impl Owner {
         let gone = ids.clone();
         store::blocking(&self.store, move |store| store.remove_registrations(&gone)).await?;
         for id in &ids {
-            self.leases.remove(id);
+            if let Some(before) = self.leases.remove(id) {
+                Arc::make_mut(&mut self.input.workloads).remove(&before.service_name(), id);
+            }
         }
         self.is_stale = true;
         Ok(())
     }
 
     async fn resolved(&mut self, host: Host, addresses: Vec<SocketAddr>) {
-        if self.resolved.get(&host) == Some(&addresses) {
+        if self.input.resolved.get(&host) == Some(&addresses) {
             return;
         }
-        self.resolved.insert(host, addresses);
+        Arc::make_mut(&mut self.input.resolved).insert(host, addresses);
         self.is_stale = true;
         // Kept for the next start: a name server that is down then must not cost the last good answer.
-        let all = self.resolved.clone();
+        let all = self.input.resolved.clone();
         if let Err(error) = store::blocking(&self.store, move |store| store.put_resolved(&all)).await {
             tracing::error!(%error, "resolved addresses were not written to the disk");
         }
-    }
-
-    /// The service ports that exist because workloads have registered for them.
-    fn implied(&self) -> BTreeSet<ServicePort> {
-        implied_services(&self.leases.workloads())
     }
 
     fn publish(&mut self) {
         if !std::mem::take(&mut self.is_stale) {
             return;
         }
-        let wanted = dns_hosts(&self.objects);
-        self.resolved.retain(|host, _| wanted.contains(host));
         let start = std::time::Instant::now();
+        let wanted = dns_hosts(&self.input.objects);
+        if !self.input.resolved.keys().all(|host| wanted.contains(host)) {
+            Arc::make_mut(&mut self.input.resolved).retain(|host, _| wanted.contains(host));
+        }
         let before = self.published.borrow().clone();
-        let published =
-            compile(self.revision, &self.objects, &self.leases, &self.resolved, &self.trust_bundle, Some(&before));
+        let published = before.after(self.revision, self.input.clone());
         self.metrics.compile_seconds.observe(start.elapsed().as_secs_f64());
         self.published.send_replace(Arc::new(published));
         self.hosts.send_if_modified(|hosts| std::mem::replace(hosts, wanted.clone()) != wanted);
@@ -276,39 +273,14 @@ impl Owner {
     fn count(&self) {
         let count = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         self.metrics.revision.set(i64::try_from(self.revision).unwrap_or(i64::MAX));
-        self.metrics.workloads.set(count(self.published.borrow().workloads.len()));
-    }
-}
-
-/// What is true with these parts. `before` is what was published last: what did not change is taken over from it.
-fn compile(
-    revision: u64,
-    objects: &Arc<Objects>,
-    leases: &Leases,
-    resolved: &Resolved,
-    trust_bundle: &TrustBundle,
-    before: Option<&Published>,
-) -> Published {
-    let workloads = leases.workloads();
-    let input = Input { objects, workloads: &workloads, resolved };
-    let same_objects = before.filter(|before| Arc::ptr_eq(&before.objects, objects));
-    Published {
-        revision,
-        objects: objects.clone(),
-        snapshot: same_objects
-            .map_or_else(|| Snapshot::compile(&input), |before| before.snapshot.with_endpoints(&input)),
-        problems: resources::check(objects, &implied_services(&workloads)),
-        workloads,
-        resolved: resolved.clone(),
-        trust_bundle: trust_bundle.clone(),
-        encoded: Mutex::new(HashMap::new()),
+        self.metrics.workloads.set(count(self.input.workloads.len()));
     }
 }
 
 /// The hosts of all MeshServices that are found by DNS.
 fn dns_hosts(objects: &Objects) -> BTreeSet<Host> {
     objects
-        .values()
+        .of_kind(Kind::MeshService)
         .filter_map(|object| match &object.spec {
             Spec::MeshService(MeshServiceSpec { source: Source::Dns(dns), .. }) => Some((dns.host.clone(), dns.port)),
             _ => None,

@@ -132,7 +132,7 @@ async fn an_apply_is_all_or_nothing_and_reports_every_problem() {
     assert!(problems.len() >= 3, "{problems:?}");
     assert!(problems.iter().all(|problem| problem.document == Some(1)), "{problems:?}");
     assert_eq!(mesh.published().revision, 0);
-    assert!(mesh.published().objects.is_empty());
+    assert!(mesh.published().objects().is_empty());
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn broken_cart(mesh: &Mesh) -> Value {
     }
     apply(mesh, vec![route.clone()]).await.unwrap();
     mesh.leave("w1", 1).await.unwrap();
-    assert!(!mesh.published().problems.is_empty(), "the route's service has gone");
+    assert!(!mesh.published().problems().is_empty(), "the route's service has gone");
     route
 }
 
@@ -169,9 +169,9 @@ async fn a_problem_that_was_there_before_does_not_block_other_writes() {
     broken_cart(&mesh).await;
     // Its name is what the broken route's hint would now suggest.
     apply(&mesh, vec![service("cart-v2", "10.0.0.1:80")]).await.unwrap();
-    assert!(mesh.published().problems.iter().any(|problem| problem.hint.is_some()));
+    assert!(mesh.published().problems().iter().any(|problem| problem.hint.is_some()));
     mesh.rollback(rollback(Some(1)), Timestamp::UNIX_EPOCH).await.unwrap();
-    assert_eq!(mesh.published().objects.len(), 1);
+    assert_eq!(mesh.published().objects().len(), 1);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_proxy_api::{ServiceName, ServicePort};
 
 use super::{
-    Catalog, Key, Object, Objects, Problem, RouteSpec, Spec, Target, TrafficPolicySpec,
+    Catalog, Key, Kind, Objects, Problem, RouteSpec, Spec, Target, TrafficPolicySpec,
     catalog::ports_in_words,
     nearest::did_you_mean,
     problem::{Path, Report},
@@ -18,29 +18,31 @@ use super::{
 /// Every problem among `objects`. `services` are the ports that registered workloads imply.
 pub fn check(objects: &Objects, services: &BTreeSet<ServicePort>) -> Vec<Problem> {
     let mesh = Mesh { objects, catalog: Catalog::new(objects, services), targets: targets(objects) };
-    let of_object = |object: &Object| {
+    const RELATING: [Kind; 3] = [Kind::HttpRoute, Kind::GrpcRoute, Kind::TrafficPolicy];
+    let mut problems = Vec::new();
+    for object in RELATING.into_iter().flat_map(|kind| objects.of_kind(kind)) {
         let mut report = Report::default();
         match &object.spec {
             Spec::HttpRoute(route) | Spec::GrpcRoute(route) => mesh.check_route(route, &mut report),
             Spec::TrafficPolicy(policy) => mesh.check_policy(&object.key, policy, &mut report),
             Spec::MeshService(_) | Spec::MeshConfig(_) => {}
         }
-        let name = object.key.to_string();
-        report.problems.into_iter().map(move |problem| Problem { object: Some(name.clone()), ..problem })
-    };
-    objects.values().flat_map(of_object).collect()
+        let of_object = |problem| Problem { object: Some(object.key.to_string()), ..problem };
+        problems.extend(report.problems.into_iter().map(of_object));
+    }
+    problems
 }
 
 struct Mesh<'a> {
     objects: &'a Objects,
-    catalog: Catalog,
+    catalog: Catalog<'a>,
     targets: BTreeMap<&'a Target, Vec<&'a Key>>,
 }
 
 /// The policies of each target.
 fn targets(objects: &Objects) -> BTreeMap<&Target, Vec<&Key>> {
     let mut targets: BTreeMap<&Target, Vec<&Key>> = BTreeMap::new();
-    for object in objects.values() {
+    for object in objects.of_kind(Kind::TrafficPolicy) {
         if let Spec::TrafficPolicy(policy) = &object.spec {
             targets.entry(&policy.target).or_default().push(&object.key);
         }
@@ -73,7 +75,7 @@ impl Mesh<'_> {
             && !ports.iter().any(|port| port.number == number)
         {
             let reason = format!("the service {} has no port {number}", parent.service);
-            report.error_with_hint(&path.field("port"), reason, ports_in_words(ports));
+            report.error_with_hint(&path.field("port"), reason, ports_in_words(&ports));
         }
         if let Some(section) = &parent.section
             && !ports.iter().any(|port| port.name.as_ref() == Some(section))
@@ -106,9 +108,9 @@ impl Mesh<'_> {
         let spec = match self.objects.get(route).map(|object| &object.spec) {
             Some(Spec::HttpRoute(spec) | Spec::GrpcRoute(spec)) => spec,
             _ => {
-                let routes =
-                    self.objects.keys().filter(|key| key.kind == route.kind && key.namespace == route.namespace);
-                let hint = did_you_mean(&route.name, routes.map(|key| key.name.as_str()));
+                let routes = self.objects.of_kind(route.kind).map(|object| &object.key);
+                let nearby = routes.filter(|key| key.namespace == route.namespace);
+                let hint = did_you_mean(&route.name, nearby.map(|key| key.name.as_str()));
                 return report.error_with_hint(&path.field("name"), format!("there is no {route}"), hint);
             }
         };

@@ -7,7 +7,10 @@ use serde::Deserialize;
 use weft_certs::SpiffeId;
 use weft_proxy_api::{destination::Protocol, name::is_label};
 
-use super::problem::{Path, Report};
+use super::{
+    catalog::Port,
+    problem::{Path, Report},
+};
 
 /// As it is written: what a file and a CRD hold.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -59,15 +62,8 @@ struct WrittenEndpoint {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeshServiceSpec {
     /// At least one; no number and no name twice.
-    pub ports: Vec<PortSpec>,
+    pub ports: Vec<Port>,
     pub source: Source,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortSpec {
-    pub port: u16,
-    pub name: Option<String>,
-    pub protocol: Protocol,
 }
 
 /// Where the endpoints come from.
@@ -98,7 +94,7 @@ pub struct Dns {
 pub struct StaticEndpoint {
     pub address: SocketAddr,
     /// `None`: outside the mesh, reached in plaintext.
-    pub identity: Option<SpiffeId>,
+    pub identity: Option<Box<SpiffeId>>,
 }
 
 pub(super) const DEFAULT_PORT: u16 = 80;
@@ -127,14 +123,14 @@ impl Written {
     }
 }
 
-fn read_ports(written: Vec<WrittenPort>, path: &Path, report: &mut Report) -> Vec<PortSpec> {
+fn read_ports(written: Vec<WrittenPort>, path: &Path, report: &mut Report) -> Vec<Port> {
     if written.is_empty() {
-        return vec![PortSpec { port: DEFAULT_PORT, name: None, protocol: Protocol::Detect }];
+        return vec![Port { number: DEFAULT_PORT, name: None, protocol: Protocol::Detect }];
     }
-    let mut ports: Vec<PortSpec> = Vec::new();
+    let mut ports: Vec<Port> = Vec::new();
     for (index, port) in written.into_iter().enumerate() {
         let path = path.index(index);
-        if ports.iter().any(|other| other.port == port.port) {
+        if ports.iter().any(|other| other.number == port.port) {
             report.error(&path.field("port"), format!("port {} is declared twice", port.port));
         }
         if let Some(name) = &port.name {
@@ -150,8 +146,9 @@ fn read_ports(written: Vec<WrittenPort>, path: &Path, report: &mut Report) -> Ve
             Some(WrittenProtocol::Http2) => Protocol::Http2,
             Some(WrittenProtocol::Grpc) => Protocol::Grpc,
         };
-        ports.push(PortSpec { port: port.port, name: port.name, protocol });
+        ports.push(Port { number: port.port, name: port.name, protocol });
     }
+    ports.shrink_to_fit();
     ports
 }
 
@@ -207,8 +204,10 @@ fn read_static(written: Vec<WrittenEndpoint>, path: &Path, report: &mut Report) 
             Ok(address) if endpoints.iter().any(|other| other.address == address) => {
                 report.error(&path, format!("{address} is listed twice"));
             }
-            Ok(address) => endpoints.push(StaticEndpoint { address, identity }),
+            Ok(address) => endpoints.push(StaticEndpoint { address, identity: identity.map(Box::new) }),
         }
     }
+    // There are many of these in a large mesh.
+    endpoints.shrink_to_fit();
     endpoints
 }

@@ -10,9 +10,11 @@ mod check;
 mod circuit_breaker;
 mod duration;
 mod kind;
+mod manifest;
 mod mesh_config;
 mod mesh_service;
 pub(crate) mod nearest;
+mod objects;
 mod parse;
 mod problem;
 pub mod route;
@@ -20,15 +22,17 @@ mod schema;
 mod traffic_policy;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use catalog::{Catalog, Port, Unresolved};
 pub use check::check;
 pub use circuit_breaker::{CircuitBreakerSpec, EndpointCircuitBreakerSpec};
 pub use duration::{Duration, parse_duration};
 pub use kind::{Key, Kind, UnknownKind};
+pub use manifest::Manifest;
 pub use mesh_config::{Defaults, MeshConfigSpec};
-pub use mesh_service::{Dns, MeshServiceSpec, PortSpec, Source, StaticEndpoint, WorkloadSelector};
+pub use mesh_service::{Dns, MeshServiceSpec, Source, StaticEndpoint, WorkloadSelector};
+pub use objects::{Difference, Objects};
 pub use parse::parse;
 pub use problem::{Place, Problem, Severity};
 pub use route::RouteSpec;
@@ -38,10 +42,20 @@ pub use yaml::{Document, place, read_yaml, to_yaml};
 /// A valid object of the mesh.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    pub key: Key,
+    pub key: Arc<Key>,
     /// The document, its namespace filled in, without what a server adds; otherwise as it was written.
-    pub value: serde_json::Value,
+    pub manifest: Manifest,
     pub spec: Spec,
+}
+
+impl Object {
+    /// What it says, if it is a route.
+    pub fn route(&self) -> Option<&RouteSpec> {
+        match &self.spec {
+            Spec::HttpRoute(route) | Spec::GrpcRoute(route) => Some(route),
+            Spec::MeshService(_) | Spec::TrafficPolicy(_) | Spec::MeshConfig(_) => None,
+        }
+    }
 }
 
 /// What an object says, checked: names resolve to types, expressions compile, durations are durations.
@@ -50,12 +64,10 @@ pub enum Spec {
     HttpRoute(RouteSpec),
     GrpcRoute(RouteSpec),
     MeshService(MeshServiceSpec),
-    TrafficPolicy(TrafficPolicySpec),
-    MeshConfig(MeshConfigSpec),
+    // Boxed: they are large and few, services are small and many.
+    TrafficPolicy(Box<TrafficPolicySpec>),
+    MeshConfig(Box<MeshConfigSpec>),
 }
-
-/// All objects of a revision.
-pub type Objects = BTreeMap<Key, Object>;
 
 #[cfg(test)]
 mod tests;

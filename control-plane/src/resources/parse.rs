@@ -62,7 +62,7 @@ pub fn parse(documents: &[Value], default_namespace: &str) -> Result<Vec<Object>
         if let Some(key) = key {
             seen.entry(key.clone()).or_insert(index);
             if let (true, Some(spec)) = (valid, spec) {
-                objects.push(Object { value: normalised(document, &key), key, spec });
+                objects.push(Object { manifest: (&normalised(document, &key)).into(), key: key.into(), spec });
             }
         }
     }
@@ -178,11 +178,11 @@ fn read_spec(kind: Kind, spec: Value, key: Option<&Key>, report: &mut Report) ->
         }
         Kind::TrafficPolicy => {
             let written: traffic_policy::Written = typed(spec, report)?;
-            Some(Spec::TrafficPolicy(written.read(namespace, report)))
+            Some(Spec::TrafficPolicy(Box::new(written.read(namespace, report))))
         }
         Kind::MeshConfig => {
             let written: mesh_config::Written = typed(spec, report)?;
-            Some(Spec::MeshConfig(written.read(name, report)))
+            Some(Spec::MeshConfig(Box::new(written.read(name, report))))
         }
     }
 }

@@ -8,42 +8,28 @@ use weft_proxy_api::{
     policy::{CircuitBreaker, DEFAULT_CONNECT_TIMEOUT, DEFAULT_MAX_EJECTED_PERCENT},
 };
 
-use super::config::Inventory;
+use super::relations::Inventory;
 use crate::resources::{CircuitBreakerSpec, EndpointCircuitBreakerSpec, Port, Target};
 
-pub(super) struct Backends(BTreeMap<ServicePort, Backend>);
-
-impl Backends {
-    pub fn compile(inventory: &Inventory<'_>) -> Self {
-        let of_service = |(name, ports): (&weft_proxy_api::ServiceName, &[Port])| {
-            let name = name.clone();
-            let compiled: Vec<Backend> =
-                ports.iter().map(|port| compile(name.port(port.number), port, inventory)).collect();
-            compiled
-        };
-        let backends = inventory.catalog.services().flat_map(of_service);
-        Self(backends.map(|backend| (backend.name.clone(), backend)).collect())
-    }
-
-    /// The backends of `names`, and those that their fallbacks lead to, each once, in the order of their names.
-    pub fn closure(&self, names: impl IntoIterator<Item = ServicePort>) -> Vec<Backend> {
-        let mut found: BTreeMap<ServicePort, Backend> = BTreeMap::new();
-        let mut open: Vec<ServicePort> = names.into_iter().collect();
-        while let Some(name) = open.pop() {
-            if found.contains_key(&name) {
-                continue;
-            }
-            let Some(backend) = self.0.get(&name) else { continue };
-            open.extend(backend.fallback.clone());
-            found.insert(name, backend.clone());
+/// The backends of `names`, and those that their fallbacks lead to, each once, in the order of their names.
+pub(super) fn closure(names: impl IntoIterator<Item = ServicePort>, inventory: Inventory<'_>) -> Vec<Backend> {
+    let mut found: BTreeMap<ServicePort, Backend> = BTreeMap::new();
+    let mut open: Vec<ServicePort> = names.into_iter().collect();
+    while let Some(name) = open.pop() {
+        if found.contains_key(&name) {
+            continue;
         }
-        found.into_values().collect()
+        let Some(port) = inventory.catalog.port(&name) else { continue };
+        let backend = compile(name.clone(), &port, inventory);
+        open.extend(backend.fallback.clone());
+        found.insert(name, backend);
     }
+    found.into_values().collect()
 }
 
-fn compile(name: ServicePort, port: &Port, inventory: &Inventory<'_>) -> Backend {
-    let policy = inventory.policies.get(&Target::Service(name.service_name()));
-    let defaults = &inventory.mesh.defaults;
+fn compile(name: ServicePort, port: &Port, inventory: Inventory<'_>) -> Backend {
+    let policy = inventory.relations.policy(&Target::Service(name.service_name()));
+    let defaults = &inventory.relations.mesh().defaults;
     let ejection = |spec: &Option<EndpointCircuitBreakerSpec>| spec.as_ref().and_then(|spec| spec.max_ejected_percent);
     let of_endpoint = policy.and_then(|policy| policy.endpoint_circuit_breaker.as_ref());
     Backend {

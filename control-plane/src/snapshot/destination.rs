@@ -10,59 +10,54 @@ use std::{cmp::Reverse, time::Duration};
 
 use weft_proxy_api::{
     Service, ServicePort,
-    destination::Protocol,
     policy::Timeouts,
     route::{Action, Origin, Route, Rule, Split, Sticky, Target as SplitTarget, WeightedBackend},
 };
 
-use super::{backend::Backends, config::Inventory};
+use super::{backend, relations::Inventory};
 use crate::resources::{
-    Key, Kind, Target,
+    Key, Kind, Port, Target,
     route::{BackendRef, Parent, RankedMatch, RouteAction, RouteRule, RouteTimeouts},
 };
 
-pub(super) fn compile(name: &ServicePort, inventory: &Inventory<'_>, backends: &Backends) -> Service {
-    let attached = attached(name, inventory);
+/// `None`: there is no such service port.
+pub(super) fn compile(name: &ServicePort, inventory: Inventory<'_>) -> Option<Service> {
+    let port = inventory.catalog.port(name)?;
+    let attached = attached(name, &port, inventory);
     if attached.is_empty() {
-        return direct(name, inventory, backends);
+        return Some(direct(name, &port, inventory));
     }
     let rules: Vec<Rule> =
         attached.iter().map(|(key, index, rule)| compile_rule(key, *index, rule, inventory)).collect();
-    Service {
-        protocol: protocol(name, inventory),
+    Some(Service {
+        protocol: port.protocol,
         routes: by_precedence(&attached),
-        backends: backends.closure(rules.iter().flat_map(targets)),
+        backends: backend::closure(rules.iter().flat_map(targets), inventory),
         rules,
-    }
+    })
 }
 
 /// The rules of all routes that are attached to this port, with their index in the route.
 type Attached<'a> = Vec<(&'a Key, u32, &'a RouteRule)>;
 
-fn attached<'a>(name: &ServicePort, inventory: &Inventory<'a>) -> Attached<'a> {
-    let routes =
-        inventory.routes.iter().filter(|(_, route)| route.parents.iter().any(|p| is_parent(p, name, inventory)));
-    routes.flat_map(|(key, route)| (0..).zip(&route.rules).map(|(index, rule)| (*key, index, rule))).collect()
-}
-
-fn is_parent(parent: &Parent, name: &ServicePort, inventory: &Inventory<'_>) -> bool {
-    let port_name = || inventory.catalog.port(name).and_then(|port| port.name.as_ref());
-    parent.service == name.service_name()
-        && parent.port.is_none_or(|port| port == name.port)
-        && parent.section.as_ref().is_none_or(|section| port_name() == Some(section))
-}
-
-fn protocol(name: &ServicePort, inventory: &Inventory<'_>) -> Protocol {
-    inventory.catalog.port(name).map(|port| port.protocol).unwrap_or_default()
+fn attached<'a>(name: &ServicePort, port: &Port, inventory: Inventory<'a>) -> Attached<'a> {
+    let service = name.service_name();
+    let is_parent = |parent: &Parent| {
+        parent.service == service
+            && parent.port.is_none_or(|number| number == port.number)
+            && parent.section.as_ref().is_none_or(|section| port.name.as_ref() == Some(section))
+    };
+    let routes = inventory.relations.routes_of(&service).filter(|(_, route)| route.parents.iter().any(is_parent));
+    routes.flat_map(|(key, route)| (0..).zip(&route.rules).map(move |(index, rule)| (key, index, rule))).collect()
 }
 
 /// Without a route, everything goes to the service itself.
-fn direct(name: &ServicePort, inventory: &Inventory<'_>, backends: &Backends) -> Service {
+fn direct(name: &ServicePort, port: &Port, inventory: Inventory<'_>) -> Service {
     let mut service = Service::direct(weft_proxy_api::Backend::new(name.clone()));
     for rule in &mut service.rules {
         rule.timeouts = timeouts(RouteTimeouts::default(), inventory);
     }
-    Service { protocol: protocol(name, inventory), backends: backends.closure([name.clone()]), ..service }
+    Service { protocol: port.protocol, backends: backend::closure([name.clone()], inventory), ..service }
 }
 
 fn by_precedence(attached: &Attached<'_>) -> Vec<Route> {
@@ -78,7 +73,7 @@ fn by_precedence(attached: &Attached<'_>) -> Vec<Route> {
     all.into_iter().map(|(_, rule, ranked)| Route { matches: ranked.matches, rule }).collect()
 }
 
-fn compile_rule(key: &Key, index: u32, rule: &RouteRule, inventory: &Inventory<'_>) -> Rule {
+fn compile_rule(key: &Key, index: u32, rule: &RouteRule, inventory: Inventory<'_>) -> Rule {
     let origin =
         Origin { kind: key.kind.to_string(), namespace: key.namespace.clone(), name: key.name.clone(), rule: index };
     let action = match &rule.action {
@@ -91,7 +86,7 @@ fn compile_rule(key: &Key, index: u32, rule: &RouteRule, inventory: &Inventory<'
     Rule { origin, filters: rule.filters.clone(), action, timeouts: timeouts(rule.timeouts, inventory) }
 }
 
-fn weighted(backend: &BackendRef, inventory: &Inventory<'_>) -> WeightedBackend {
+fn weighted(backend: &BackendRef, inventory: Inventory<'_>) -> WeightedBackend {
     let target = match inventory.catalog.resolve(&backend.target) {
         Ok(name) => SplitTarget::Backend(name),
         Err(error) => SplitTarget::Unresolved(error.reason),
@@ -99,13 +94,14 @@ fn weighted(backend: &BackendRef, inventory: &Inventory<'_>) -> WeightedBackend 
     WeightedBackend { weight: backend.weight, target, filters: backend.filters.clone() }
 }
 
-fn sticky(route: &Key, inventory: &Inventory<'_>) -> Option<Sticky> {
-    inventory.policies.get(&Target::Route(route.clone())).and_then(|policy| policy.sticky.clone())
+fn sticky(route: &Key, inventory: Inventory<'_>) -> Option<Sticky> {
+    inventory.relations.policy(&Target::Route(route.clone())).and_then(|policy| policy.sticky.clone())
 }
 
-fn timeouts(written: RouteTimeouts, inventory: &Inventory<'_>) -> Timeouts {
+fn timeouts(written: RouteTimeouts, inventory: Inventory<'_>) -> Timeouts {
     let limit = |timeout: Duration| (timeout != Duration::ZERO).then_some(timeout);
-    let request = written.request.or(inventory.mesh.defaults.request_timeout).unwrap_or(Timeouts::DEFAULT_REQUEST);
+    let request =
+        written.request.or(inventory.relations.mesh().defaults.request_timeout).unwrap_or(Timeouts::DEFAULT_REQUEST);
     Timeouts { request: limit(request), backend_request: written.backend_request.and_then(limit) }
 }
 

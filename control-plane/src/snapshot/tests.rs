@@ -19,7 +19,7 @@ spec:
 
 fn objects(yaml: &str) -> Objects {
     let documents: Vec<_> = read_yaml("a.yaml", yaml).unwrap().into_iter().map(|document| document.value).collect();
-    parse(&documents, "shop").unwrap().into_iter().map(|object| (object.key.clone(), object)).collect()
+    parse(&documents, "shop").unwrap().into_iter().collect()
 }
 
 fn workload(id: &str, service: &str) -> WorkloadEndpoint {
@@ -36,53 +36,53 @@ fn workload(id: &str, service: &str) -> WorkloadEndpoint {
     }
 }
 
-fn input<'a>(
-    objects: &'a Objects,
-    workloads: &'a [WorkloadEndpoint],
-    resolved: &'a BTreeMap<(String, u16), Vec<SocketAddr>>,
-) -> Input<'a> {
-    Input { objects, workloads, resolved }
+fn input(objects: &Objects, workloads: &[WorkloadEndpoint]) -> Input {
+    Input {
+        objects: Arc::new(objects.clone()),
+        workloads: Arc::new(workloads.iter().cloned().collect()),
+        ..Input::default()
+    }
 }
 
 #[test]
 fn an_endpoint_comes_and_the_configuration_stays() {
-    let (objects, resolved) = (objects(YAML), BTreeMap::new());
+    let objects = objects(YAML);
     let one = [workload("a", "orders")];
     let two = [workload("b", "orders"), workload("a", "orders")];
-    let before = Snapshot::compile(&input(&objects, &one, &resolved));
-    let after = before.with_endpoints(&input(&objects, &two, &resolved));
-    assert!(Arc::ptr_eq(&before.config, &after.config));
+    let before = Snapshot::compile(input(&objects, &one));
+    let after = before.after(input(&objects, &two)).0;
+    assert!(Arc::ptr_eq(&before.relations, &after.relations) && Arc::ptr_eq(&before.hints, &after.hints));
     let ids = |snapshot: &Snapshot, service| -> Vec<String> {
         snapshot.endpoints(&ServicePort::new("shop", service, 80)).endpoints.into_iter().map(|e| e.id).collect()
     };
     assert_eq!(ids(&before, "orders-v1"), ["a"]);
     assert_eq!(ids(&after, "orders-v1"), ["a", "b"]);
-    assert_eq!(after.encode(), Snapshot::compile(&input(&objects, &two, &resolved)).encode());
+    assert_eq!(after.encode(), Snapshot::compile(input(&objects, &two)).encode());
 }
 
 #[test]
 fn a_service_appears_with_its_first_workload_and_goes_with_its_last() {
-    let (objects, resolved) = (objects(YAML), BTreeMap::new());
+    let objects = objects(YAML);
     let name = ServicePort::new("shop", "orders", 80);
-    let empty = Snapshot::compile(&input(&objects, &[], &resolved));
+    let empty = Snapshot::compile(input(&objects, &[]));
     let unknown = State::Unknown { nearest: Some("shop/orders-v1".into()) };
     assert_eq!(empty.destination(&name).state, unknown);
     assert!(empty.endpoints(&name).endpoints.is_empty());
 
     let not_serving = [WorkloadEndpoint { serving: false, ..workload("a", "orders") }];
-    let there = empty.with_endpoints(&input(&objects, &not_serving, &resolved));
+    let there = empty.after(input(&objects, &not_serving)).0;
     assert!(matches!(there.destination(&name).state, State::Service(_)));
     assert!(there.endpoints(&name).endpoints.is_empty());
 
-    let gone = there.with_endpoints(&input(&objects, &[], &resolved));
+    let gone = there.after(input(&objects, &[])).0;
     assert_eq!(gone.encode(), empty.encode());
 }
 
 #[test]
 fn unknown_names_get_the_nearest_known_one() {
-    let (objects, resolved) = (objects(YAML), BTreeMap::new());
+    let objects = objects(YAML);
     let workloads = [workload("a", "orders"), workload("b", "billing")];
-    let snapshot = Snapshot::compile(&input(&objects, &workloads, &resolved));
+    let snapshot = Snapshot::compile(input(&objects, &workloads));
     let nearest =
         |namespace, service, port| match snapshot.destination(&ServicePort::new(namespace, service, port)).state {
             State::Unknown { nearest } => nearest,
@@ -98,8 +98,8 @@ fn unknown_names_get_the_nearest_known_one() {
 
 #[test]
 fn very_many_unknown_names_do_not_cost_a_search_each() {
-    let (objects, resolved) = (objects(YAML), BTreeMap::new());
-    let snapshot = Snapshot::compile(&input(&objects, &[workload("a", "orders")], &resolved));
+    let objects = objects(YAML);
+    let snapshot = Snapshot::compile(input(&objects, &[workload("a", "orders")]));
     let nearest = |name: &str| match snapshot.destination(&ServicePort::new("shop", name, 80)).state {
         State::Unknown { nearest } => nearest,
         State::Service(_) => panic!("{name} is known"),
@@ -113,13 +113,10 @@ fn very_many_unknown_names_do_not_cost_a_search_each() {
 
 #[test]
 fn every_workload_has_its_inbound() {
-    let (objects, resolved) = (
-        objects(
-            "apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: default}\nspec: {accessLog: true, drainTimeout: 5s}",
-        ),
-        BTreeMap::new(),
+    let objects = objects(
+        "apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: default}\nspec: {accessLog: true, drainTimeout: 5s}",
     );
-    let inbound = Snapshot::compile(&input(&objects, &[], &resolved)).inbound("anything");
+    let inbound = Snapshot::compile(input(&objects, &[])).inbound("anything");
     assert_eq!(inbound.workload, "anything");
     assert!(inbound.access_log);
     assert_eq!(inbound.drain_timeout, std::time::Duration::from_secs(5));

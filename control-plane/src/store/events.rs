@@ -1,27 +1,26 @@
 //! The log of revisions: what changed, when, by whom and why, with the documents that it adds up to.
 //!
 //! Revisions count from 1; revision 0 is the empty mesh. Every [`SNAPSHOT_EVERY`] revisions the full set is written
-//! beside the log, so that an old revision costs at most that many events to rebuild.
+//! beside the log, if the log has grown by as much, so that an old revision is not rebuilt from the first one on.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Store, StoreError, failed};
-use crate::resources::Key;
+use crate::resources::{Key, Manifest};
 
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 /// The current documents, by their key as JSON.
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
-const SNAPSHOTS: TableDefinition<u64, &[u8]> = TableDefinition::new("snapshots");
+pub(super) const SNAPSHOTS: TableDefinition<u64, &[u8]> = TableDefinition::new("snapshots");
 
 pub(super) const SNAPSHOT_EVERY: u64 = 64;
 
 /// Resources as they were written.
-pub type Documents = BTreeMap<Key, Value>;
+pub type Documents = BTreeMap<Key, Manifest>;
 
 /// One revision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,9 +37,9 @@ pub struct Event {
 pub struct Delta {
     pub key: Key,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Value>,
+    pub before: Option<Manifest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Value>,
+    pub after: Option<Manifest>,
 }
 
 /// A revision to be.
@@ -76,9 +75,10 @@ impl Store {
                     None => objects.remove(key.as_str())?,
                 };
             }
-            if revision.is_multiple_of(SNAPSHOT_EVERY) {
-                let full: Vec<(Key, Value)> = self.documents_in(&objects)?.into_iter().collect();
-                transaction.open_table(SNAPSHOTS)?.insert(revision, json(&full)?.as_slice())?;
+            let mut snapshots = transaction.open_table(SNAPSHOTS)?;
+            if revision.is_multiple_of(SNAPSHOT_EVERY) && is_worth_a_snapshot(&events, &snapshots)? {
+                let full: Vec<(Key, Manifest)> = self.documents_in(&objects)?.into_iter().collect();
+                snapshots.insert(revision, json(&full)?.as_slice())?;
             }
             Ok(revision)
         })
@@ -107,7 +107,7 @@ impl Store {
         let (start, mut documents) = match snapshots.range(..=revision)?.next_back() {
             Some(entry) => {
                 let (start, full) = entry?;
-                let full: Vec<(Key, Value)> = self.parse(full.value())?;
+                let full: Vec<(Key, Manifest)> = self.parse(full.value())?;
                 (start.value(), full.into_iter().collect())
             }
             None => (0, Documents::new()),
@@ -134,6 +134,23 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// Whether what was written since the last snapshot outweighs it: a large mesh of which little changes is not written
+/// again and again, and a revision is still rebuilt out of events that are about as much as itself.
+fn is_worth_a_snapshot(
+    events: &impl ReadableTable<u64, &'static [u8]>,
+    snapshots: &impl ReadableTable<u64, &'static [u8]>,
+) -> Result<bool, StoreError> {
+    let Some((last, full)) = snapshots.last()? else { return Ok(true) };
+    let (limit, mut written) = (full.value().len(), 0);
+    for event in events.range(last.value() + 1..)? {
+        written += event?.1.value().len();
+        if written >= limit {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn replay(documents: &mut Documents, changes: Vec<Delta>) {

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use redb::ReadableTable;
+use serde_json::json;
 
 use super::*;
-use crate::resources::{Key, Kind};
+use crate::resources::{Key, Kind, Manifest};
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -25,11 +26,15 @@ fn key(name: &str) -> Key {
     Key::new(Kind::MeshService, "shop", name)
 }
 
+fn manifest(n: u64) -> Manifest {
+    (&json!({"n": n})).into()
+}
+
 fn event(changes: Vec<Delta>) -> NewEvent {
     NewEvent { time: Timestamp::UNIX_EPOCH, author: "ada".into(), message: "why".into(), changes }
 }
 
-fn set(name: &str, before: Option<Value>, after: Option<Value>) -> Delta {
+fn set(name: &str, before: Option<Manifest>, after: Option<Manifest>) -> Delta {
     Delta { key: key(name), before, after }
 }
 
@@ -40,7 +45,7 @@ fn write_many(store: &Store, count: u64) -> Vec<Documents> {
         let mut state = states.last().unwrap().clone();
         let name = format!("s{}", n % 5);
         let before = state.get(&key(&name)).cloned();
-        let after = (n % 7 != 0).then(|| json!({"n": n}));
+        let after = (n % 7 != 0).then(|| manifest(n));
         match &after {
             Some(document) => state.insert(key(&name), document.clone()),
             None => state.remove(&key(&name)),
@@ -67,14 +72,36 @@ fn every_revision_can_be_rebuilt_also_across_snapshots_and_a_reopening() {
 }
 
 #[test]
+fn a_large_mesh_is_written_in_full_only_when_as_much_has_changed() {
+    let fixture = fixture();
+    let many = (0..1000).map(|n| set(&format!("s{n}"), None, Some(manifest(n)))).collect();
+    fixture.store.apply(event(many)).unwrap();
+    let count = || {
+        let table = fixture.store.read().unwrap().open_table(events::SNAPSHOTS).unwrap();
+        table.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect::<Vec<_>>()
+    };
+    let mut expected = Vec::new();
+    for n in 2..=4 * events::SNAPSHOT_EVERY {
+        fixture.store.apply(event(vec![set("s0", Some(manifest(n - 1)), Some(manifest(n)))])).unwrap();
+        if n == events::SNAPSHOT_EVERY {
+            expected = count();
+        }
+    }
+    assert_eq!(expected, [events::SNAPSHOT_EVERY]);
+    assert_eq!(count(), expected, "the log has grown by less than the whole");
+    let rebuilt = fixture.store.documents_at(3 * events::SNAPSHOT_EVERY).unwrap();
+    assert_eq!((rebuilt.len(), &rebuilt[&key("s0")]), (1000, &manifest(3 * events::SNAPSHOT_EVERY)));
+}
+
+#[test]
 fn history_says_what_when_who_and_why_newest_first() {
     let fixture = fixture();
-    fixture.store.apply(event(vec![set("a", None, Some(json!(1)))])).unwrap();
-    fixture.store.apply(event(vec![set("a", Some(json!(1)), None)])).unwrap();
+    fixture.store.apply(event(vec![set("a", None, Some(manifest(1)))])).unwrap();
+    fixture.store.apply(event(vec![set("a", Some(manifest(1)), None)])).unwrap();
     let history = fixture.store.history(100).unwrap();
     assert_eq!(history.iter().map(|event| event.revision).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(fixture.store.history(1).unwrap(), history[..1]);
-    assert_eq!(history[0].changes, [set("a", Some(json!(1)), None)]);
+    assert_eq!(history[0].changes, [set("a", Some(manifest(1)), None)]);
     assert_eq!((history[1].author.as_str(), history[1].message.as_str()), ("ada", "why"));
 }
 

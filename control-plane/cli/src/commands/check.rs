@@ -74,9 +74,10 @@ impl Check {
             Ok(objects) => objects,
             Err(problems) => return Ok(problems),
         };
-        let objects: Objects = objects.into_iter().map(|object| (object.key.clone(), object)).collect();
+        let objects: Objects = objects.into_iter().collect();
         let known = self.services.iter().map(|text| service_port(flags, text)).collect::<Result<BTreeSet<_>, _>>()?;
-        let assumed = objects.values().flat_map(|object| references(&object.value, &object.key.namespace)).collect();
+        let assumed =
+            objects.iter().flat_map(|object| references(&object.manifest.value(), &object.key.namespace)).collect();
         Ok(told_apart(&objects, &known, &assumed, &values, flags.namespace()))
     }
 }

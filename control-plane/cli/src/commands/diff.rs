@@ -55,7 +55,7 @@ impl Diff {
             message: String::new(),
         };
         let change = admin.post::<Change>("/v1/apply", &request).await.map_err(|e| change::refused(e, &documents))?;
-        let before = objects::fetch(&admin, None).await?.items;
+        let before = objects::fetch(&admin, None).await?;
         let differences = differences(&change, before, values, flags.namespace());
         match flags.output {
             Format::Table => differences.iter().flat_map(render).try_for_each(output::line)?,

@@ -25,11 +25,11 @@ pub struct Export {
 
 impl Export {
     pub async fn execute(self, flags: &ClientFlags) -> Result<Exit, Failure> {
-        let resources = objects::fetch(&flags.admin()?, self.revision).await?;
+        let items = objects::fetch(&flags.admin()?, self.revision).await?;
         match flags.output {
-            Format::Json => output::show(Format::Json, &resources.items, |_| Table::default())?,
+            Format::Json => output::show(Format::Json, &items, |_| Table::default())?,
             // A table could not be applied.
-            Format::Yaml | Format::Table => output::data(&resources::to_yaml(&resources.items))?,
+            Format::Yaml | Format::Table => output::data(&resources::to_yaml(&items))?,
         }
         Ok(Exit::Done)
     }

@@ -43,7 +43,7 @@ impl Get {
                 && name.is_none_or(|name| name == key.name)
                 && namespace.is_none_or(|namespace| namespace == key.namespace || !key.kind.namespaced())
         };
-        let items = objects::fetch(&flags.admin()?, self.revision).await?.items;
+        let items = objects::fetch(&flags.admin()?, self.revision).await?;
         let found: Vec<(Key, Value)> = items
             .into_iter()
             .filter_map(|item| Some((objects::key(&item, flags.namespace())?, item)))

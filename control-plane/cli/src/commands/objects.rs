@@ -3,7 +3,7 @@
 use serde_json::Value;
 use weft_control_plane::{
     admin_api::Resources,
-    resources::{Key, Kind},
+    resources::{Key, Kind, Manifest},
 };
 
 use crate::{
@@ -12,11 +12,12 @@ use crate::{
 };
 
 /// All resources, at present or as they were.
-pub async fn fetch(admin: &AdminClient, revision: Option<u64>) -> Result<Resources, ClientError> {
-    match revision {
-        Some(revision) => admin.get(&format!("/v1/resources?revision={revision}")).await,
-        None => admin.get("/v1/resources").await,
-    }
+pub async fn fetch(admin: &AdminClient, revision: Option<u64>) -> Result<Vec<Value>, ClientError> {
+    let resources: Resources = match revision {
+        Some(revision) => admin.get(&format!("/v1/resources?revision={revision}")).await?,
+        None => admin.get("/v1/resources").await?,
+    };
+    Ok(resources.items.iter().map(Manifest::value).collect())
 }
 
 /// The key of a document that a server or a check has found valid; `namespace` is that of documents that name none.

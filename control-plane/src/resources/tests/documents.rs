@@ -115,9 +115,9 @@ spec: {dns: {host: a.example, port: 1}}
 status: {conditions: []}
 ";
     let object = objects(yaml).remove(0);
-    assert_eq!(object.key, Key::new(Kind::MeshService, "shop", "a"));
+    assert_eq!(*object.key, Key::new(Kind::MeshService, "shop", "a"));
     assert_eq!(
-        object.value,
+        object.manifest.value(),
         json!({
             "apiVersion": "weft.dev/v1alpha1",
             "kind": "MeshService",

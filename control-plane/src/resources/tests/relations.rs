@@ -10,7 +10,7 @@ use crate::resources::{Catalog, Object, Objects, Problem, check, route::ServiceR
 /// The problems of `objects` together, as if each were the document of its own index.
 pub(super) fn checked(objects: Vec<Object>, services: &BTreeSet<ServicePort>) -> Vec<Problem> {
     let keys: Vec<String> = objects.iter().map(|object| object.key.to_string()).collect();
-    let objects: Objects = objects.into_iter().map(|object| (object.key.clone(), object)).collect();
+    let objects: Objects = objects.into_iter().collect();
     let mut problems = check(&objects, services);
     for problem in &mut problems {
         problem.document = keys.iter().position(|key| Some(key) == problem.object.as_ref());
@@ -51,7 +51,8 @@ fn one_more_registered_port_breaks_no_route_that_names_none() {
         let implied = ports.iter().map(|number| port(*number)).collect();
         let objects = objects(&written);
         assert_eq!(checked(objects.clone(), &implied), [], "{ports:?}");
-        let catalog = Catalog::new(&objects.into_iter().map(|object| (object.key.clone(), object)).collect(), &implied);
+        let objects = objects.into_iter().collect();
+        let catalog = Catalog::new(&objects, &implied);
         let cart = ServiceRef { service: port(0).service_name(), port: None };
         let expected = if ports.contains(&80) { 80 } else { 81 };
         assert_eq!(catalog.resolve(&cart).unwrap(), port(expected), "{ports:?}");

@@ -66,7 +66,7 @@ proptest! {
     #[test]
     fn yaml_and_back_is_the_same_object(values in prop::collection::vec(prop_oneof![service(), route()], 1..4)) {
         let Ok(objects) = parse(&values, "default") else { return Ok(()) };
-        let normal: Vec<Value> = objects.iter().map(|object| object.value.clone()).collect();
+        let normal: Vec<Value> = objects.iter().map(|object| object.manifest.value()).collect();
         let text = to_yaml(&normal);
         let read: Vec<Value> = read_yaml("in.yaml", &text).unwrap().into_iter().map(|d| d.value).collect();
         prop_assert_eq!(parse(&read, "other").unwrap(), objects, "{}", text);

@@ -118,8 +118,8 @@ async fn resources(
     let Query(At { revision }) = at.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let published = admin.mesh.published();
     let Some(revision) = revision else {
-        let items = published.objects.values().map(|object| object.value.clone()).collect();
-        return Ok(Json(Resources { revision: published.revision, items, problems: published.problems.clone() }));
+        let items = published.objects().iter().map(|object| object.manifest.clone()).collect();
+        return Ok(Json(Resources { revision: published.revision, items, problems: published.problems().to_vec() }));
     };
     let documents = store::blocking(&admin.store, move |store| store.documents_at(revision)).await?;
     Ok(Json(Resources { revision, items: documents.into_values().collect(), problems: Vec::new() }))

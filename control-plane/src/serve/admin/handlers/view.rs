@@ -1,6 +1,9 @@
 //! What people see of the mesh: its state, its endpoints, its routes, its circuits. Read only.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{
     Json,
@@ -19,9 +22,8 @@ use crate::{
 
 pub async fn status(State(admin): Shared) -> Answer<Status> {
     let (published, mut sidecars) = (admin.mesh.published(), admin.fleet.sidecars());
-    let mut workloads: Vec<WorkloadStatus> = published
-        .workloads
-        .iter()
+    let mut workloads: Vec<WorkloadStatus> = by_id(&published)
+        .into_values()
         .map(|workload| workload_status(&workload.id, sidecars.remove(&workload.id), Some(workload)))
         .collect();
     workloads.extend(sidecars.into_iter().map(|(id, sidecar)| workload_status(&id, Some(sidecar), None)));
@@ -32,7 +34,7 @@ pub async fn status(State(admin): Shared) -> Answer<Status> {
         started: admin.started,
         issuer_not_after: Timestamp::try_from(admin.ca.issuing_not_after()).unwrap_or(Timestamp::MAX),
         workloads,
-        problems: published.problems.clone(),
+        problems: published.problems().to_vec(),
     }))
 }
 
@@ -60,11 +62,12 @@ fn rejections(sidecar: &Sidecar) -> Vec<String> {
 pub async fn endpoints(State(admin): Shared, Path(name): Path<(String, String)>) -> Answer<Vec<EndpointStatus>> {
     let published = admin.mesh.published();
     let service = known(&published, name)?;
-    let resolved: BTreeSet<_> = published.resolved.values().flatten().collect();
+    let resolved: BTreeSet<_> = published.snapshot.input().resolved.values().flatten().collect();
+    let workloads = by_id(&published);
     let mut all = Vec::new();
     for port in published.snapshot.service_ports(&service) {
         for endpoint in published.snapshot.endpoints(&service.port(port)).endpoints {
-            let workload = published.workloads.iter().find(|workload| workload.id == endpoint.id);
+            let workload = workloads.get(endpoint.id.as_str()).copied();
             let source = match workload {
                 Some(_) => "registered",
                 None if resolved.contains(&endpoint.address) => "dns",
@@ -106,9 +109,10 @@ pub async fn routes(State(admin): Shared, Path(name): Path<(String, String)>) ->
 
 pub async fn circuits(State(admin): Shared) -> Answer<Vec<CircuitStatus>> {
     let published = admin.mesh.published();
+    let workloads = by_id(&published);
     let mut all = Vec::new();
     for (id, sidecar) in admin.fleet.sidecars() {
-        let service = published.workloads.iter().find(|workload| workload.id == id).map(|w| w.service.to_string());
+        let service = workloads.get(id.as_str()).map(|workload| workload.service.to_string());
         let caller = service.unwrap_or_else(|| sidecar.identity.to_string());
         all.extend(sidecar.circuits.into_iter().map(|circuit| CircuitStatus {
             workload: id.clone(),
@@ -124,9 +128,13 @@ pub async fn circuits(State(admin): Shared) -> Answer<Vec<CircuitStatus>> {
     Ok(Json(all))
 }
 
+fn by_id(published: &Published) -> BTreeMap<&str, &WorkloadEndpoint> {
+    published.workloads().iter().map(|workload| (workload.id.as_str(), workload)).collect()
+}
+
 fn known(published: &Arc<Published>, (namespace, service): (String, String)) -> Result<ServiceName, Failure> {
     let name = ServiceName::new(namespace, service);
-    if published.snapshot.services().into_iter().any(|known| *known == name) {
+    if !published.snapshot.service_ports(&name).is_empty() {
         return Ok(name);
     }
     let hint = published.nearest(&name).map(|near| format!(", did you mean {near}?")).unwrap_or_default();
