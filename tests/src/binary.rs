@@ -9,14 +9,20 @@ use std::{
 /// Tests this binary instead of one built from the sources.
 const GIVEN: &str = "WEFT_TESTS_BINARY";
 
+static WEFT: OnceLock<PathBuf> = OnceLock::new();
+
 /// Builds `weft` on first use, in the profile and target folder of the tests themselves.
 ///
 /// Cargo builds a binary only for the tests of its own package, so this asks for it. The build is for the whole
 /// workspace, because that is what decides which features the dependencies have: `cargo test --workspace` has then
 /// built nearly all of it already.
 pub fn weft() -> &'static Path {
-    static WEFT: OnceLock<PathBuf> = OnceLock::new();
     WEFT.get_or_init(|| std::env::var_os(GIVEN).map_or_else(build, PathBuf::from))
+}
+
+/// From here on every process is this binary. Panics if one was started from another.
+pub fn use_weft(binary: &Path) {
+    assert_eq!(WEFT.get_or_init(|| binary.to_owned()), binary, "processes of another binary run already");
 }
 
 fn build() -> PathBuf {

@@ -25,6 +25,7 @@ mod tls;
 mod wait;
 
 pub use app::{App, Behaviour};
+pub use binary::use_weft;
 pub use client::{Answer, Connection, get, get_h2, request, send, send_raw};
 pub use control_plane::{ControlPlane, Finished};
 pub use folder::Folder;

@@ -1,6 +1,6 @@
 //! A sidecar: `weft proxy` with a state folder, and perhaps an application of the test behind it.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
 
 use http::{Method, Request, header};
 use weft_certs::Svid;
@@ -16,11 +16,13 @@ pub struct SidecarBuilder<'a> {
     account: String,
     flags: Vec<String>,
     token: Option<String>,
+    program: Vec<String>,
 }
 
 pub struct Sidecar {
     folder: Folder,
     name: String,
+    program: Vec<String>,
     flags: Vec<String>,
     state: PathBuf,
     process: Process,
@@ -46,7 +48,8 @@ impl Workload {
 
 impl<'a> SidecarBuilder<'a> {
     pub(crate) fn new(control_plane: &'a ControlPlane, account: &str) -> Self {
-        Self { control_plane, account: account.to_owned(), flags: Vec::new(), token: None }
+        let program = vec![binary::weft().to_string_lossy().into_owned(), "proxy".into()];
+        Self { control_plane, account: account.to_owned(), flags: Vec::new(), token: None, program }
     }
 
     /// The application serves the service that is named like the account.
@@ -67,6 +70,12 @@ impl<'a> SidecarBuilder<'a> {
     /// Shows this join token instead of a fresh one.
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
+        self
+    }
+
+    /// Starts this instead of `weft proxy`; the flags follow. It may be a wrapper that becomes the sidecar.
+    pub fn program(mut self, words: Vec<String>) -> Self {
+        self.program = words;
         self
     }
 
@@ -92,7 +101,7 @@ impl<'a> SidecarBuilder<'a> {
 
     /// Starts one that is not expected to become ready.
     pub async fn launch(self) -> Sidecar {
-        let Self { control_plane, account, mut flags, token } = self;
+        let Self { control_plane, account, mut flags, token, program } = self;
         let folder = control_plane.folder().clone();
         let token = match token {
             Some(token) => token,
@@ -114,11 +123,12 @@ impl<'a> SidecarBuilder<'a> {
         ] {
             flags.extend([name.to_owned(), value.to_owned()]);
         }
-        let mut command = clean(binary::weft());
-        command.arg("proxy").args(&flags).env("WEFT_JOIN_TOKEN", token);
+        let mut command = launcher(&program);
+        command.args(&flags).env("WEFT_JOIN_TOKEN", token);
         let process = Process::start(&account, &mut command, &folder);
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Sidecar { folder, name: account, flags, state, process, outbound: nowhere, inbound: nowhere, admin: nowhere }
+        let [outbound, inbound, admin] = [nowhere; 3];
+        Sidecar { folder, name: account, program, flags, state, process, outbound, inbound, admin }
     }
 }
 
@@ -160,8 +170,8 @@ impl Sidecar {
             let at = self.flags.iter().position(|flag| flag == name).unwrap();
             self.flags[at + 1] = address.to_string();
         }
-        let mut command = clean(binary::weft());
-        self.process = Process::start(&self.name, command.arg("proxy").args(&self.flags), &self.folder);
+        let mut command = launcher(&self.program);
+        self.process = Process::start(&self.name, command.args(&self.flags), &self.folder);
         let line = self.process.announces("weft-proxy ready").await;
         self.ready(&line)
     }
@@ -195,4 +205,10 @@ impl Sidecar {
         [self.outbound, self.inbound, self.admin] = ["outbound", "inbound", "admin"].map(|name| address(line, name));
         self
     }
+}
+
+fn launcher(program: &[String]) -> Command {
+    let mut command = clean(&program[0]);
+    command.args(&program[1..]);
+    command
 }
