@@ -9,11 +9,7 @@
 //! Start: listeners, identity, configuration, workers, then the ready line. Stop: the endpoint is taken out, then
 //! inbound is drained, then outbound, so that the application's last calls still work.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use anyhow::Context;
 use tokio::sync::watch;
@@ -213,10 +209,10 @@ async fn carry(
         return;
     };
     let sweep = async {
-        let mut turn = tokio::time::interval(pool::IDLE_LIMIT / 5);
+        let mut turn = tokio::time::interval(pool::SWEEP);
         loop {
             turn.tick().await;
-            pool.sweep(Instant::now());
+            pool.sweep();
         }
     };
     tokio::join!(outbound::run(outbound, outbound_listener), inbound::run(inbound, inbound_listener), sweep);

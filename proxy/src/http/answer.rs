@@ -3,7 +3,7 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{body::Body, proxy_status::ProxyStatus};
+use super::{body::Body, headers, http1::Refusal, proxy_status::ProxyStatus};
 use crate::{
     error::{Kind, ProxyError},
     telemetry::metrics::Direction,
@@ -28,6 +28,16 @@ pub fn failure(error: &ProxyError, side: Direction, is_grpc: bool, request_id: &
     if let Some(after) = error.retry_after {
         headers.insert(header::RETRY_AFTER, after.as_secs().max(1).into());
     }
+    response
+}
+
+/// The answer to a request that could not be read.
+pub fn malformed(side: Direction, refusal: Refusal) -> Response<Body> {
+    let details = format!("the request is malformed: {refusal}");
+    let mut response = text(refusal.status(), &format!("weft: {details}\n"));
+    let reason = ProxyStatus::new(name(side)).error("http_request_error").details(&details);
+    response.headers_mut().insert("proxy-status", reason.to_header_value());
+    headers::request_id(response.headers_mut());
     response
 }
 

@@ -6,6 +6,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,7 +15,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::headers;
+use super::{headers, http1};
 
 /// Told how a body goes: that it has begun, and once how it ended.
 pub trait Hold: Send {
@@ -49,7 +50,26 @@ pub struct Body {
 enum Inner {
     Empty,
     Full(Bytes),
-    Stream(Incoming),
+    /// Over HTTP/2; toward the callee it keeps its place on the connection.
+    Stream {
+        body: Incoming,
+        _place: Option<Arc<()>>,
+    },
+    /// From the caller, over HTTP/1.1.
+    Request(Box<http1::RequestBody>),
+    /// From the callee, over HTTP/1.1.
+    Answer(Box<http1::Answer>),
+    /// Nothing, since the connection has switched to another protocol.
+    Switched(Box<http1::Connection>),
+}
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+    #[error(transparent)]
+    Http1(#[from] http1::Error),
 }
 
 impl Body {
@@ -58,11 +78,47 @@ impl Body {
     }
 
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self::of(Inner::Full(bytes.into()))
+        let bytes = bytes.into();
+        Self::of(if bytes.is_empty() { Inner::Empty } else { Inner::Full(bytes) })
     }
 
     pub fn stream(body: Incoming) -> Self {
-        Self::of(Inner::Stream(body))
+        Self::of(Inner::Stream { body, _place: None })
+    }
+
+    /// The body of an HTTP/2 stream, whose place on its connection is freed when it ends.
+    pub fn placed_stream(body: Incoming, place: Arc<()>) -> Self {
+        Self::of(Inner::Stream { body, _place: Some(place) })
+    }
+
+    pub fn request(body: http1::RequestBody) -> Self {
+        Self::of(Inner::Request(Box::new(body)))
+    }
+
+    pub fn answer(answer: http1::Answer) -> Self {
+        Self::of(Inner::Answer(Box::new(answer)))
+    }
+
+    pub fn switched(connection: http1::Connection) -> Self {
+        Self::of(Inner::Switched(Box::new(connection)))
+    }
+
+    /// The connection of an answer that has switched to another protocol. What is held stays held.
+    pub fn take_switched(&mut self) -> Option<http1::Connection> {
+        match std::mem::replace(&mut self.inner, Inner::Empty) {
+            Inner::Switched(connection) => Some(*connection),
+            other => {
+                self.inner = other;
+                None
+            }
+        }
+    }
+
+    /// Goes on with the request that this is the answer to, while nobody takes the answer.
+    pub fn keep_moving(&mut self, cx: &mut Context<'_>) {
+        if let Inner::Answer(answer) = &mut self.inner {
+            answer.keep_moving(cx);
+        }
     }
 
     fn of(inner: Inner) -> Self {
@@ -85,17 +141,19 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut frame = match &mut self.inner {
-            Inner::Empty => None,
+            Inner::Empty | Inner::Switched(_) => None,
             Inner::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.inner = Inner::Empty;
                 Some(Ok(Frame::data(bytes)))
             }
-            Inner::Stream(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Inner::Stream { body, .. } => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Inner::Request(body) => ready!(body.poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Inner::Answer(answer) => ready!(answer.poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
         };
         match &mut frame {
             None => self.end(End::Complete { trailers: None }),
@@ -117,17 +175,21 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
-            Inner::Empty => true,
+            Inner::Empty | Inner::Switched(_) => true,
             Inner::Full(bytes) => bytes.is_empty(),
-            Inner::Stream(body) => body.is_end_stream(),
+            Inner::Stream { body, .. } => body.is_end_stream(),
+            Inner::Request(body) => body.is_end_stream(),
+            Inner::Answer(answer) => answer.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Empty => SizeHint::with_exact(0),
+            Inner::Empty | Inner::Switched(_) => SizeHint::with_exact(0),
             Inner::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Inner::Stream(body) => body.size_hint(),
+            Inner::Stream { body, .. } => body.size_hint(),
+            Inner::Request(body) => body.size_hint(),
+            Inner::Answer(answer) => answer.size_hint(),
         }
     }
 }

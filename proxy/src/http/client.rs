@@ -2,17 +2,17 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use bytes::Bytes;
+
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::client::TlsStream;
-use tokio_util::either::Either;
 use weft_certs::{Identity, Refusal, SpiffeId};
 
-use super::{body::Body, server::MAX_HEAD};
+use super::{body::Body, http1, pool::STREAMS_PER_CONNECTION, server::MAX_HEAD};
 use crate::{
     error::{Kind, ProxyError},
-    net::{self, Hop},
+    net::{self, Coalesced, Hop, Io, Socket},
     telemetry::{Metrics, metrics::Direction},
     tls::connector::Connector,
 };
@@ -30,8 +30,10 @@ pub struct Client {
     metrics: Arc<Metrics>,
 }
 
+const BROKEN_REQUEST: &str = "the request's body broke off or is malformed";
 const H2_STREAM_WINDOW: u32 = 256 << 10;
-const H2_CONNECTION_WINDOW: u32 = 1 << 20;
+/// A caller that does not read its answer must not stop the others on the connection.
+const H2_CONNECTION_WINDOW: u32 = H2_STREAM_WINDOW * STREAMS_PER_CONNECTION as u32;
 /// A dead peer is noticed well before a request times out on it.
 const H2_KEEP_ALIVE: Duration = Duration::from_secs(10);
 const H2_KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
@@ -42,23 +44,21 @@ impl Client {
     }
 
     /// An HTTP/1.1 connection, made within `limit`, TLS included.
-    pub async fn http1(&self, target: &Target, limit: Duration) -> Result<http1::SendRequest<Body>, ProxyError> {
-        within(target, limit, async {
-            let io = self.open(target, Hop::Http1).await?;
-            let (sender, connection) =
-                http1::Builder::new().max_buf_size(MAX_HEAD).handshake(io).await.map_err(|e| no_http(target, &e))?;
-            // A broken connection shows at the request that meets it.
-            tokio::spawn(async move { connection.with_upgrades().await.ok() });
-            Ok(sender)
-        })
-        .await
+    pub async fn http1(&self, target: &Target, limit: Duration) -> Result<http1::Connection, ProxyError> {
+        within(target, limit, async { Ok(http1::Connection::new(self.open(target, Hop::Http1).await?)) }).await
     }
 
-    /// An HTTP/2 connection, made within `limit`, TLS included.
-    pub async fn http2(&self, target: &Target, limit: Duration) -> Result<http2::SendRequest<Body>, ProxyError> {
+    /// An HTTP/2 connection that carries `hop`, made within `limit`, TLS included.
+    pub async fn http2(
+        &self,
+        target: &Target,
+        hop: Hop,
+        limit: Duration,
+    ) -> Result<http2::SendRequest<Body>, ProxyError> {
         within(target, limit, async {
-            let io = self.open(target, Hop::Http2).await?;
-            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            let io = Coalesced::new(self.open(target, hop).await?, Bytes::new());
+            let sending = io.clone();
+            let (sender, connection) = http2::Builder::new(sending)
                 .timer(TokioTimer::new())
                 .keep_alive_interval(H2_KEEP_ALIVE)
                 .keep_alive_timeout(H2_KEEP_ALIVE_LIMIT)
@@ -66,9 +66,10 @@ impl Client {
                 .initial_stream_window_size(H2_STREAM_WINDOW)
                 .initial_connection_window_size(H2_CONNECTION_WINDOW)
                 .max_header_list_size(MAX_HEAD as u32)
-                .handshake(io)
+                .handshake(TokioIo::new(io))
                 .await
                 .map_err(|e| no_http(target, &e))?;
+            // A broken connection shows at the request that meets it.
             tokio::spawn(async move { connection.await.ok() });
             Ok(sender)
         })
@@ -78,13 +79,41 @@ impl Client {
     async fn open(&self, target: &Target, hop: Hop) -> Result<Io, ProxyError> {
         let tcp = TcpStream::connect(target.address).await.map_err(|e| not_connected(target, &e))?;
         net::tune(&tcp);
-        Ok(TokioIo::new(match &target.identity {
-            None => Either::Left(tcp),
+        let socket = Socket(tcp);
+        match &target.identity {
+            None => Ok(Io::Plain(socket)),
             Some(expected) => {
-                let tls = self.tls.connect(tcp, expected, hop).await;
-                Either::Right(tls.map_err(|refusal| self.not_trusted(target, &refusal))?)
+                let tls = self.tls.connect(socket, expected, hop).await;
+                Ok(Io::TlsClient(Box::new(tls.map_err(|refusal| self.not_trusted(target, &refusal))?)))
             }
-        }))
+        }
+    }
+
+    /// Why a request that was begun on an HTTP/1.1 connection got no answer.
+    pub fn broken(&self, target: &Target, error: &http1::Error) -> ProxyError {
+        match error {
+            http1::Error::Body => ProxyError::new(Kind::BadRequest, BROKEN_REQUEST),
+            error => self.broken_off(target, error),
+        }
+    }
+
+    /// The same for an HTTP/2 connection.
+    pub fn broken_http2(&self, target: &Target, error: &hyper::Error) -> ProxyError {
+        // The only part of a request that can fail on this side is its body, which comes from the caller.
+        match error.is_user() {
+            true => ProxyError::new(Kind::BadRequest, BROKEN_REQUEST),
+            false => self.broken_off(target, error),
+        }
+    }
+
+    fn broken_off(&self, target: &Target, error: &(dyn std::error::Error + 'static)) -> ProxyError {
+        let refusal = weft_certs::handshake_refusal(error);
+        if let Refusal::Alert(_) = refusal {
+            // In TLS 1.3 a server refuses our certificate only after our side of the handshake is done.
+            return self.not_trusted(target, &refusal);
+        }
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        ProxyError::new(Kind::Reset, format_args!("{} broke the connection off: {error}{cause}", target.address))
     }
 
     /// Mutual TLS failed, on one side or the other: counted, and said in one line.
@@ -100,8 +129,6 @@ impl Client {
         ProxyError::new(kind, details)
     }
 }
-
-type Io = TokioIo<Either<TcpStream, TlsStream<TcpStream>>>;
 
 /// Runs a connect, and gives it up after `limit`.
 pub async fn within<T>(

@@ -32,10 +32,9 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         return;
     }
     let trailers = accepts_trailers(headers);
-    for name in listed_in_connection(headers) {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
+    let mut names = listed_in_connection(headers);
+    names.extend(headers.keys().filter(|name| is_hop_by_hop(name)).cloned());
+    for name in names {
         headers.remove(name);
     }
     if trailers {
@@ -43,19 +42,19 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authorization",
-    "proxy-authenticate",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
-
+/// Asked for every field of every message: `matches!` compares the length first, then at most one name.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(&name.as_str())
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// The names that `Connection` lists, without those that are removed anyway. Fields that frame, address or vouch for
@@ -90,14 +89,6 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &[u8]) -> bool {
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .filter_map(|item| item.split(|byte| *byte == b';').next())
         .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
-}
-
-/// HTTP/1.1 wants `TE` listed in `Connection` (RFC 9110 §10.1.4), HTTP/2 wants no `Connection` at all: call this when
-/// the request goes out over HTTP/1.1.
-pub fn announce_te(headers: &mut HeaderMap) {
-    if headers.contains_key(TE) && !has_token(headers, CONNECTION, b"te") {
-        headers.append(CONNECTION, HeaderValue::from_static("te"));
-    }
 }
 
 /// HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3): call this when the request goes out
@@ -146,13 +137,14 @@ fn uuid(random: u128) -> HeaderValue {
     const VERSION: u128 = 0x4 << 76;
     const VARIANT: u128 = 0x2 << 62;
     let bits = (random & !(0xf << 76) & !(0x3 << 62)) | VERSION | VARIANT;
-    let mut text = [0_u8; 36];
-    let mut nibbles = (0..32).rev().map(|place| (bits >> (4 * place)) as u8 & 0xf);
-    for (place, byte) in text.iter_mut().enumerate() {
-        *byte = match place {
-            8 | 13 | 18 | 23 => b'-',
-            _ => nibbles.next().map_or(b'0', |nibble| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }),
-        };
+    let mut digits = [0; 32];
+    // Sixteen bytes are thirty-two digits.
+    let _ = hex::encode_to_slice(bits.to_be_bytes(), &mut digits);
+    let mut text = [b'-'; 36];
+    for (place, from) in [(0..8, 0..8), (9..13, 8..12), (14..18, 12..16), (19..23, 16..20), (24..36, 20..32)] {
+        if let (Some(place), Some(from)) = (text.get_mut(place), digits.get(from)) {
+            place.copy_from_slice(from);
+        }
     }
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
 }

@@ -3,10 +3,9 @@
 pub mod answer;
 pub mod body;
 pub mod client;
-pub mod head_guard;
 pub mod headers;
+pub mod http1;
 pub mod pool;
 pub mod proxy_status;
-pub mod refused_head;
 pub mod server;
 pub mod upgrade;

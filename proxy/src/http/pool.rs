@@ -1,59 +1,81 @@
-//! The connection pool of one worker: idle HTTP/1.1 connections, and HTTP/2 connections that requests share.
+//! The connection pool of one worker: connections for one request at a time (HTTP/1.1), and connections that requests
+//! share (HTTP/2).
 //!
 //! A worker has its own pool, so its lock is never waited for. A connection that turns out to be dead before it took
 //! the request gives the request back, and a fresh one is tried: that race is ours, and never the caller's error.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use hyper::{
-    Request, Response,
-    body::Incoming,
-    client::conn::{TrySendError, http1, http2},
-};
+use hyper::{Request, Response, client::conn::TrySendError};
+use rustc_hash::FxHashMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use multiplexed::STREAMS_PER_CONNECTION;
+use multiplexed::{Multiplexed, Place};
+
+mod multiplexed;
 
 use super::{
     body::Body,
     client::{self, Client, Target},
+    http1,
 };
-use crate::{
-    error::{Kind, ProxyError},
-    net::Hop,
-};
+use crate::{error::ProxyError, net::Hop};
 
 /// Idle connections are closed before the other side would: its own limit is longer.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(50);
+/// How often `sweep` is to be called.
+pub const SWEEP: Duration = Duration::from_secs(10);
+const IDLE_SWEEPS: u64 = IDLE_LIMIT.as_secs() / SWEEP.as_secs();
 const IDLE_PER_TARGET: usize = 512;
 
 pub struct Pool {
     client: Arc<Client>,
-    slots: Mutex<HashMap<Arc<Target>, Slot>>,
+    /// The keys come from the control plane, so that nobody can make them collide.
+    slots: Mutex<FxHashMap<Arc<Target>, Slot>>,
+    sweeps: AtomicU64,
 }
 
-#[derive(Default)]
+/// HTTP/1.1 connections to another sidecar, at most. They answer fastest while there are few requests; more requests at
+/// a time share HTTP/2 connections, which saves half of the system calls and most of the memory (docs/benchmarks.md).
+const DEDICATED: usize = 4;
+
 struct Slot {
     /// The most recently used last.
-    http1: Vec<(http1::SendRequest<Body>, Instant)>,
-    http2: Vec<Shared>,
-    /// Held while the HTTP/2 connection is made, so that a burst makes one.
-    connecting: Arc<tokio::sync::Mutex<()>>,
+    idle: Vec<Idle>,
+    /// Places for connections of HTTP/1.1 to another sidecar.
+    dedicated: Arc<Semaphore>,
+    http2: Multiplexed,
+    /// HTTP/1.1 messages in the streams of HTTP/2.
+    http1_streams: Multiplexed,
 }
 
-/// An HTTP/2 connection and its requests, each of which holds a clone of `streams`.
-struct Shared {
-    sender: http2::SendRequest<Body>,
-    streams: Arc<()>,
+struct Idle {
+    connection: http1::Connection,
+    place: Option<OwnedSemaphorePermit>,
+    /// The sweep before its last use: a request does not have to read the clock.
+    since: u64,
 }
 
-/// Fewer than the stream limit of common servers: beyond that limit requests would wait in silence.
-const STREAMS_PER_CONNECTION: usize = 100;
+impl Default for Slot {
+    fn default() -> Self {
+        let dedicated = Arc::new(Semaphore::new(DEDICATED));
+        Self { idle: Vec::new(), dedicated, http2: Multiplexed::default(), http1_streams: Multiplexed::default() }
+    }
+}
 
-impl Shared {
-    fn has_room(&self) -> bool {
-        !self.sender.is_closed() && Arc::strong_count(&self.streams) <= STREAMS_PER_CONNECTION
+impl Slot {
+    fn multiplexed(&mut self, hop: Hop) -> &mut Multiplexed {
+        match hop {
+            Hop::Http1Streams => &mut self.http1_streams,
+            Hop::Http1 | Hop::Http2 => &mut self.http2,
+        }
     }
 }
 
@@ -65,26 +87,37 @@ pub struct Unanswered {
     pub request: Option<Box<Request<Body>>>,
 }
 
-/// The connection of a response that is still coming. Dropping it closes an HTTP/1.1 connection.
+/// How a request gets to its target.
+enum Path {
+    Dedicated(Option<http1::Connection>, Option<OwnedSemaphorePermit>),
+    Shared,
+}
+
+/// Where a connection belongs that is in use.
+#[derive(Debug)]
 pub struct Lease {
     pool: Arc<Pool>,
     target: Arc<Target>,
-    sender: Option<http1::SendRequest<Body>>,
-    _stream: Option<Arc<()>>,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
-    /// The response is complete: the connection can take another request.
-    pub fn give_back(mut self) {
-        if let Some(sender) = self.sender.take().filter(|sender| !sender.is_closed()) {
-            self.pool.put(&self.target, sender);
-        }
+    /// The connection can take another request.
+    pub fn give_back(self, mut connection: http1::Connection) {
+        connection.rest();
+        self.pool.put(self.target, connection, self.place);
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pool")
     }
 }
 
 impl Pool {
     pub fn new(client: Arc<Client>) -> Arc<Self> {
-        Arc::new(Self { client, slots: Mutex::default() })
+        Arc::new(Self { client, slots: Mutex::default(), sweeps: AtomicU64::new(0) })
     }
 
     /// Sends one request and waits for the response's head. `connect_limit` bounds a new connection.
@@ -94,123 +127,148 @@ impl Pool {
         hop: Hop,
         connect_limit: Duration,
         request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Lease), Unanswered> {
-        match hop {
-            Hop::Http1 => self.send_http1(target, connect_limit, request).await,
-            Hop::Http2 => self.send_http2(target, connect_limit, request).await,
+    ) -> Result<Response<Body>, Unanswered> {
+        let path = match hop {
+            Hop::Http1 => self.dedicated(target, None),
+            Hop::Http1Streams => self.dedicated_or_shared(target),
+            Hop::Http2 => Path::Shared,
+        };
+        match path {
+            Path::Dedicated(connection, place) => {
+                self.send_http1(target, connect_limit, connection, place, request).await
+            }
+            // Boxed, and so are all connects: a future is as large as its largest branch, and moving it costs.
+            Path::Shared => Box::pin(self.send_shared(target, hop, connect_limit, request)).await,
         }
     }
 
+    /// Sends on this connection, else on a new one.
     async fn send_http1(
         self: &Arc<Self>,
         target: &Arc<Target>,
         connect_limit: Duration,
+        mut idle: Option<http1::Connection>,
+        mut place: Option<OwnedSemaphorePermit>,
         mut request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Lease), Unanswered> {
+    ) -> Result<Response<Body>, Unanswered> {
         loop {
-            let (mut sender, reused) = match self.take(target) {
-                Some(sender) => (sender, true),
-                None => match self.client.http1(target, connect_limit).await {
-                    Ok(sender) => (sender, false),
+            let reused = idle.is_some();
+            let connection = match idle.take() {
+                Some(connection) => connection,
+                None => match Box::pin(self.client.http1(target, connect_limit)).await {
+                    Ok(connection) => connection,
                     Err(error) => return Err(Unanswered { error, request: Some(Box::new(request)) }),
                 },
             };
-            match sender.try_send_request(request).await {
-                Ok(response) => {
-                    let (pool, target) = (self.clone(), target.clone());
-                    let lease = Lease { pool, target, sender: Some(sender), _stream: None };
-                    return Ok((response, lease));
-                }
-                Err(error) => request = self.retryable(target, error, reused)?,
+            let lease = Lease { pool: self.clone(), target: target.clone(), place: place.take() };
+            match http1::send(connection, request, lease).await {
+                Ok(response) => return Ok(response),
+                Err(unanswered) => match unanswered.request {
+                    Some(untouched) if reused => request = untouched,
+                    request => {
+                        let error = self.client.broken(target, &unanswered.error);
+                        return Err(Unanswered { error, request: request.map(Box::new) });
+                    }
+                },
             }
         }
     }
 
-    async fn send_http2(
+    async fn send_shared(
         self: &Arc<Self>,
         target: &Arc<Target>,
+        hop: Hop,
         connect_limit: Duration,
         mut request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Lease), Unanswered> {
+    ) -> Result<Response<Body>, Unanswered> {
         loop {
-            let (mut sender, stream, reused) = match self.http2(target, connect_limit).await {
-                Ok(connection) => connection,
+            let Place { mut sender, stream, reused } = match self.place(target, hop, connect_limit).await {
+                Ok(place) => place,
                 Err(error) => return Err(Unanswered { error, request: Some(Box::new(request)) }),
             };
             match sender.try_send_request(request).await {
-                Ok(response) => {
-                    let (pool, target) = (self.clone(), target.clone());
-                    let lease = Lease { pool, target, sender: None, _stream: Some(stream) };
-                    return Ok((response, lease));
-                }
+                Ok(response) => return Ok(response.map(|body| Body::placed_stream(body, stream))),
                 Err(error) => {
                     request = self.retryable(target, error, reused)?;
-                    self.forget_closed(target);
+                    self.with_slot(target, |slot| slot.multiplexed(hop).forget_closed());
                 }
             }
         }
     }
 
-    /// An HTTP/2 connection with room for a request, a place on it, and whether it was there before. Waiting for another
-    /// request's connect counts as connecting.
-    async fn http2(
-        &self,
-        target: &Arc<Target>,
-        connect_limit: Duration,
-    ) -> Result<(http2::SendRequest<Body>, Arc<()>, bool), ProxyError> {
-        let place = || {
-            let slots = self.lock();
-            let shared = slots.get(target)?.http2.iter().find(|shared| shared.has_room())?;
-            Some((shared.sender.clone(), shared.streams.clone(), true))
-        };
+    /// Room on a shared connection. Waiting for another request's connect counts as connecting.
+    async fn place(&self, target: &Arc<Target>, hop: Hop, connect_limit: Duration) -> Result<Place, ProxyError> {
+        let place = || self.with_slot(target, |slot| slot.multiplexed(hop).place());
         if let Some(place) = place() {
             return Ok(place);
         }
-        let connecting = self.lock().entry(target.clone()).or_default().connecting.clone();
+        let connecting = self.with_slot(target, |slot| slot.multiplexed(hop).connecting.clone());
         client::within(target, connect_limit, async {
             let _turn = connecting.lock().await;
             if let Some(place) = place() {
                 return Ok(place);
             }
-            let sender = self.client.http2(target, connect_limit).await?;
-            let streams = Arc::new(());
-            let shared = Shared { sender: sender.clone(), streams: streams.clone() };
-            self.lock().entry(target.clone()).or_default().http2.push(shared);
-            Ok((sender, streams, false))
+            let sender = Box::pin(self.client.http2(target, hop, connect_limit)).await?;
+            Ok(self.with_slot(target, |slot| slot.multiplexed(hop).add(sender)))
         })
         .await
     }
 
-    fn forget_closed(&self, target: &Arc<Target>) {
-        if let Some(slot) = self.lock().get_mut(target) {
-            slot.http2.retain(|shared| !shared.sender.is_closed());
+    /// A connection for one request at a time: an idle one, or a new one. `place` is what a new one needs.
+    fn dedicated(&self, target: &Arc<Target>, place: Option<OwnedSemaphorePermit>) -> Path {
+        match self.take(target) {
+            Some((connection, place)) => Path::Dedicated(Some(connection), place),
+            None => Path::Dedicated(None, place),
+        }
+    }
+
+    /// As long as there are few, requests to another sidecar have connections of their own.
+    fn dedicated_or_shared(&self, target: &Arc<Target>) -> Path {
+        if target.identity.is_none() {
+            return self.dedicated(target, None);
+        }
+        if let Some((connection, place)) = self.take(target) {
+            return Path::Dedicated(Some(connection), place);
+        }
+        match self.with_slot(target, |slot| slot.dedicated.clone()).try_acquire_owned() {
+            Ok(place) => Path::Dedicated(None, Some(place)),
+            Err(_) => Path::Shared,
         }
     }
 
     /// The idle connection used last, which is the least likely to have been closed by the other side.
-    fn take(&self, target: &Arc<Target>) -> Option<http1::SendRequest<Body>> {
+    fn take(&self, target: &Arc<Target>) -> Option<(http1::Connection, Option<OwnedSemaphorePermit>)> {
         let mut slots = self.lock();
-        let idle = &mut slots.get_mut(target)?.http1;
-        let ready = idle.iter().rposition(|(sender, _)| sender.is_ready())?;
-        Some(idle.remove(ready).0)
+        let idle = &mut slots.get_mut(target)?.idle;
+        while let Some(mut last) = idle.pop() {
+            if last.connection.is_open() {
+                return Some((last.connection, last.place));
+            }
+        }
+        None
     }
 
-    fn put(&self, target: &Arc<Target>, sender: http1::SendRequest<Body>) {
+    fn put(&self, target: Arc<Target>, connection: http1::Connection, place: Option<OwnedSemaphorePermit>) {
+        let since = self.sweeps.load(Ordering::Relaxed);
         let mut slots = self.lock();
-        let idle = &mut slots.entry(target.clone()).or_default().http1;
+        let idle = &mut slots.entry(target).or_default().idle;
         if idle.len() < IDLE_PER_TARGET {
-            idle.push((sender, Instant::now()));
+            idle.push(Idle { connection, place, since });
         }
     }
 
     /// Closes what was idle for too long, and everything to targets that nobody else knows any more.
-    pub fn sweep(&self, now: Instant) {
+    pub fn sweep(&self) {
+        let sweep = self.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
         self.lock().retain(|target, slot| {
-            slot.http1.retain(|(sender, since)| !sender.is_closed() && now.duration_since(*since) < IDLE_LIMIT);
-            slot.http2.retain(|shared| !shared.sender.is_closed());
-            let in_use = Arc::strong_count(&slot.connecting) > 1;
+            slot.idle.retain_mut(|idle| sweep - idle.since < IDLE_SWEEPS && idle.connection.is_open());
+            let mut in_use = false;
+            for multiplexed in [&mut slot.http2, &mut slot.http1_streams] {
+                multiplexed.forget_closed();
+                in_use |= multiplexed.is_in_use();
+            }
             let known = Arc::strong_count(target) > 1;
-            in_use || known && (!slot.http1.is_empty() || !slot.http2.is_empty())
+            known && (in_use || !slot.idle.is_empty())
         });
     }
 
@@ -224,30 +282,23 @@ impl Pool {
         match failure.take_message() {
             Some(request) if reused => Ok(request),
             request => {
-                let error = broken(&self.client, target, &failure.into_error());
+                let error = self.client.broken_http2(target, &failure.into_error());
                 Err(Unanswered { error, request: request.map(Box::new) })
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Target>, Slot>> {
+    fn with_slot<T>(&self, target: &Arc<Target>, act: impl FnOnce(&mut Slot) -> T) -> T {
+        let mut slots = self.lock();
+        match slots.get_mut(target) {
+            Some(slot) => act(slot),
+            None => act(slots.entry(target.clone()).or_default()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<Arc<Target>, Slot>> {
         self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-/// Why a request that was begun on a connection got no answer.
-fn broken(client: &Client, target: &Target, error: &hyper::Error) -> ProxyError {
-    if error.is_user() {
-        // The only part of a request that can fail on this side is its body, which comes from the caller.
-        return ProxyError::new(Kind::BadRequest, "the request's body broke off or is malformed");
-    }
-    let refusal = weft_certs::handshake_refusal(error);
-    if let weft_certs::Refusal::Alert(_) = refusal {
-        // In TLS 1.3 a server refuses our certificate only after our side of the handshake is done.
-        return client.not_trusted(target, &refusal);
-    }
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    ProxyError::new(Kind::Reset, format_args!("{} broke the connection off: {error}{cause}", target.address))
 }
 
 #[cfg(test)]

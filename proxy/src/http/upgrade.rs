@@ -1,13 +1,16 @@
 //! Upgrades (WebSocket and whatever else HTTP/1.1 switches to): after `101` the two sides are joined as bytes.
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
-use hyper_util::rt::TokioIo;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper_util::rt::TokioIo;
+use tokio::{io::AsyncWriteExt, sync::oneshot};
+
+use super::{body::Body, http1};
 use crate::{
     drain::Place,
     error::{Kind, ProxyError},
+    net::Io,
 };
 
 /// The protocol that a message asks to switch to, or grants. An `Upgrade` that `Connection` does not list was not meant
@@ -41,9 +44,59 @@ pub struct Switch {
 }
 
 /// The switch that the request asks for; a caller of HTTP/1.0 cannot (RFC 9110, section 7.8).
-pub fn asked(request: &mut Request<Incoming>) -> Option<Switch> {
+pub fn asked(request: &mut Request<Body>) -> Option<Switch> {
     let protocol = protocol(request.headers()).filter(|_| request.version() == Version::HTTP_11)?;
-    Some(Switch { protocol, caller: hyper::upgrade::on(request) })
+    Some(Switch { protocol, caller: on(request) })
+}
+
+/// The caller's connection, once its switch is granted.
+pub enum OnUpgrade {
+    Http1(Option<oneshot::Receiver<http1::Connection>>),
+    Http2(hyper::upgrade::OnUpgrade),
+}
+
+impl OnUpgrade {
+    pub async fn connection(self) -> Option<http1::Connection> {
+        match self {
+            Self::Http1(granted) => granted?.await.ok(),
+            Self::Http2(upgrading) => {
+                let stream = TokioIo::new(upgrading.await.ok()?);
+                Some(http1::Connection::new(Io::Stream(Box::new(stream))))
+            }
+        }
+    }
+}
+
+/// What the handler of a request needs to take its connection over. The first who asks gets it.
+pub fn on(request: &mut Request<Body>) -> OnUpgrade {
+    match request.extensions_mut().remove::<Offered>() {
+        Some(Offered(receiver)) => OnUpgrade::Http1(receiver.lock().unwrap_or_else(PoisonError::into_inner).take()),
+        None => OnUpgrade::Http2(hyper::upgrade::on(request)),
+    }
+}
+
+/// Travels with a request that may take its connection over.
+#[derive(Clone)]
+struct Offered(Arc<Mutex<Option<oneshot::Receiver<http1::Connection>>>>);
+
+/// The serving side's end of it.
+pub struct Granting(oneshot::Sender<http1::Connection>);
+
+impl Granting {
+    pub fn grant(self, connection: http1::Connection) {
+        // Whoever asked may have gone; the connection is closed then.
+        let _ = self.0.send(connection);
+    }
+}
+
+/// Lets the handler of an HTTP/1.1 request have the connection, where the request asks for that.
+pub fn offer(request: &mut Request<Body>) -> Option<Granting> {
+    if request.method() != Method::CONNECT && !request.headers().contains_key(header::UPGRADE) {
+        return None;
+    }
+    let (granting, granted) = oneshot::channel();
+    request.extensions_mut().insert(Offered(Arc::new(Mutex::new(Some(granted)))));
+    Some(Granting(granting))
 }
 
 /// The protocol that the response switches to. To be asked before the fields of the hop are removed.
@@ -69,23 +122,26 @@ pub fn finish(
         return Err(ProxyError::new(Kind::UpgradeFailed, "the callee switched protocols without being asked"));
     };
     set(response.headers_mut(), granted.unwrap_or(protocol));
-    let callee = hyper::upgrade::on(&mut response);
-    let (parts, body) = response.into_parts();
+    let (parts, mut body) = response.into_parts();
+    let callee =
+        body.take_switched().ok_or_else(|| ProxyError::new(Kind::UpgradeFailed, "the callee cannot switch"))?;
     tokio::spawn(carry(caller, callee, body, place()));
     Ok(Response::from_parts(parts, Body::empty()))
 }
 
 /// What the response holds is held until the two sides have parted.
-async fn carry(caller: OnUpgrade, callee: OnUpgrade, _held: Body, _place: Place) {
-    let (caller, callee) = match tokio::try_join!(caller, callee) {
-        Ok(sides) => sides,
-        Err(error) => {
-            tracing::debug!(%error, "an upgrade was not completed");
-            return;
-        }
+async fn carry(caller: OnUpgrade, callee: http1::Connection, _held: Body, _place: Place) {
+    let Some(caller) = caller.connection().await else {
+        tracing::debug!("an upgrade was not completed");
+        return;
     };
-    let (mut caller, mut callee) = (TokioIo::new(caller), TokioIo::new(callee));
-    if let Err(error) = tokio::io::copy_bidirectional(&mut caller, &mut callee).await {
+    let ((mut caller, from_caller), (mut callee, from_callee)) = (caller.into_parts(), callee.into_parts());
+    let carried = async {
+        caller.write_all(&from_callee).await?;
+        callee.write_all(&from_caller).await?;
+        tokio::io::copy_bidirectional(&mut caller, &mut callee).await
+    };
+    if let Err(error) = carried.await {
         tracing::debug!(%error, "an upgraded connection broke");
     }
 }

@@ -9,7 +9,6 @@ mod forward;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use weft_certs::SpiffeId;
 
@@ -19,11 +18,11 @@ use crate::{
         answer,
         body::Body,
         client::Target,
-        headers,
+        headers, http1,
         pool::{IDLE_LIMIT as POOL_IDLE_LIMIT, Pool},
         server::{self, Handler},
     },
-    net::listener,
+    net::{Hop, Io, Socket, listener},
     telemetry::{
         AccessLog, Exchange, Metrics,
         metrics::{Direction, RequestMetrics},
@@ -50,6 +49,7 @@ pub struct Inbound {
 struct Connection {
     cx: Arc<Inbound>,
     peer: SpiffeId,
+    speaks: Hop,
     /// `peer`, as the application gets it.
     client_id: Option<HeaderValue>,
     /// Where it comes from, as the application is told.
@@ -71,7 +71,7 @@ pub async fn run(cx: Arc<Inbound>, listener: TcpListener) {
 async fn serve(cx: Arc<Inbound>, stream: TcpStream, address: SocketAddr) {
     let _place = cx.drain.place();
     let _open = cx.metrics.connection(Direction::Inbound);
-    let accepted = match cx.acceptor.accept(stream).await {
+    let accepted = match cx.acceptor.accept(Socket(stream)).await {
         Ok(accepted) => accepted,
         Err(refusal) => {
             cx.metrics.handshake_refused(Direction::Inbound, refusal.label());
@@ -82,16 +82,18 @@ async fn serve(cx: Arc<Inbound>, stream: TcpStream, address: SocketAddr) {
     let connection = Arc::new(Connection {
         client_id: HeaderValue::from_str(accepted.peer.as_str()).ok(),
         peer: accepted.peer,
+        speaks: accepted.speaks,
         address: headers::Peer::new(address.ip(), "https"),
         cx: cx.clone(),
     });
-    server::serve(accepted.stream, Some(accepted.speaks), IDLE_LIMIT, connection, &cx.drain, &cx.metrics).await;
+    let io = http1::Connection::new(Io::TlsServer(Box::new(accepted.stream)));
+    server::serve(io, Some(accepted.speaks), IDLE_LIMIT, connection, &cx.drain, &cx.metrics).await;
 }
 
 impl Handler for Connection {
     const SIDE: Direction = Direction::Inbound;
 
-    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
         let cx = &self.cx;
         let (mut parts, body) = request.into_parts();
         let request_id = headers::request_id(&mut parts.headers);

@@ -93,14 +93,14 @@ impl Store {
 
     /// The destination of that name. Asks the control plane where nothing is known yet, and waits at most `limit`.
     pub async fn destination(&self, name: &ServicePort, limit: Duration) -> Result<Arc<Destination>, ProxyError> {
-        if let Some(known) = self.find(name) {
+        if let Some(known) = self.known(name) {
             return known;
         }
         let mut changed = self.changed.subscribe();
         self.ask(name)?;
         let answered = async {
             loop {
-                if let Some(known) = self.find(name) {
+                if let Some(known) = self.known(name) {
                     return known;
                 }
                 if changed.changed().await.is_err() {
@@ -134,7 +134,8 @@ impl Store {
         Ok(())
     }
 
-    fn find(&self, name: &ServicePort) -> Option<Result<Arc<Destination>, ProxyError>> {
+    /// What is known of that name; `None`: nothing yet.
+    pub fn known(&self, name: &ServicePort) -> Option<Result<Arc<Destination>, ProxyError>> {
         match self.current.load().get(name)? {
             Known::Service(destination) => Some(Ok(destination.clone())),
             Known::Unknown(unknown) => {

@@ -1,8 +1,13 @@
 //! Sockets: where connections come from, and what is spoken on them.
 
+mod coalesced;
+mod io;
 pub mod listener;
 
 use std::time::Duration;
+
+pub use coalesced::Coalesced;
+pub use io::{Io, Socket};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -12,6 +17,8 @@ use tokio::net::TcpStream;
 pub enum Hop {
     Http1,
     Http2,
+    /// Messages of HTTP/1.1 in the streams of HTTP/2: between sidecars, so that many requests share a connection.
+    Http1Streams,
 }
 
 /// Small writes go out at once, and a peer whose machine is gone is noticed within half a minute, also while nothing is

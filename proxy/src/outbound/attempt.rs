@@ -4,6 +4,7 @@
 //! an attempt ended is told to the endpoint and, once for the whole request, to the backend.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +13,6 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header, request::Parts};
-use hyper::body::Incoming;
 use weft_proxy_api::policy::Timeouts;
 
 use super::Outbound;
@@ -22,7 +22,7 @@ use crate::{
     http::{
         body::{Body, End, Hold},
         headers,
-        pool::{Lease, Unanswered},
+        pool::Unanswered,
         upgrade,
     },
     mesh::Backend,
@@ -49,7 +49,7 @@ pub(super) struct Deadline {
 impl Deadline {
     /// The built-in limit is for calls that are answered once. A gRPC call may be a stream that is silent for hours; it
     /// brings its own limit in `grpc-timeout`, which the callee enforces as well.
-    pub fn start(timeouts: &Timeouts, headers: &HeaderMap) -> Self {
+    pub fn start(timeouts: &Timeouts, headers: &HeaderMap, now: Instant) -> Self {
         let request = match is_grpc(headers) {
             false => timeouts.request,
             true => {
@@ -57,18 +57,19 @@ impl Deadline {
                 [own, grpc_timeout(headers)].into_iter().flatten().min()
             }
         };
-        Self { at: request.map(|limit| Instant::now() + limit), request, attempt: timeouts.backend_request }
+        Self { at: request.map(|limit| now + limit), request, attempt: timeouts.backend_request }
     }
 
     /// Runs one attempt within what is left, and within the limit of a single attempt.
     async fn bound<T>(self, backend: &Backend, attempt: impl Future<Output = T>) -> Result<T, ProxyError> {
-        let left = self.at.map(|at| at.saturating_duration_since(Instant::now()));
-        let Some(limit) = [left, self.attempt].into_iter().flatten().min() else { return Ok(attempt.await) };
-        tokio::time::timeout(limit, attempt).await.map_err(|_| {
-            let (level, limit) = match (self.attempt, self.request) {
-                (Some(attempt), _) if attempt <= limit => ("attempt", attempt),
-                (_, request) => ("request", request.unwrap_or(limit)),
+        let of_attempt = self.attempt.map(|limit| Instant::now() + limit);
+        let Some(end) = [self.at, of_attempt].into_iter().flatten().min() else { return Ok(attempt.await) };
+        tokio::time::timeout_at(end.into(), attempt).await.map_err(|_| {
+            let (level, limit) = match of_attempt {
+                Some(of_attempt) if of_attempt == end => ("attempt", self.attempt),
+                _ => ("request", self.request),
             };
+            let limit = limit.unwrap_or_default();
             let label = &backend.label;
             tracing::info!(backend = %label, level, ?limit, "timeout");
             ProxyError::new(
@@ -110,18 +111,13 @@ impl Hold for Sent {
 /// The request as the next hop gets it.
 pub(super) fn prepare(
     mut parts: Parts,
-    body: Incoming,
+    body: Body,
     hop: Hop,
     switch: Option<&HeaderValue>,
 ) -> Result<(Request<Body>, Sent), ProxyError> {
-    let invalid =
-        |e: http::Error| ProxyError::new(Kind::BadRequest, format_args!("the request's target is not valid: {e}"));
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     match hop {
-        Hop::Http1 => {
+        Hop::Http1 | Hop::Http1Streams => {
             parts.version = Version::HTTP_11;
-            parts.uri = Uri::try_from(path).map_err(|e| invalid(e.into()))?;
-            headers::announce_te(&mut parts.headers);
             headers::join_cookies(&mut parts.headers);
             if let Some(protocol) = switch {
                 upgrade::set(&mut parts.headers, protocol.clone());
@@ -130,18 +126,21 @@ pub(super) fn prepare(
         Hop::Http2 => {
             let host = parts.headers.remove(header::HOST);
             let authority = host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+            let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+            let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
             parts.version = Version::HTTP_2;
-            parts.uri =
-                Uri::builder().scheme("http").authority(authority).path_and_query(path).build().map_err(invalid)?;
+            parts.uri = uri.map_err(|error| {
+                ProxyError::new(Kind::BadRequest, format_args!("the request's target is not valid: {error}"))
+            })?;
         }
     }
     let sent = Sent::default();
     let body = match http_body::Body::is_end_stream(&body) {
         true => {
             sent.0.store(true, Ordering::Relaxed);
-            Body::stream(body)
+            body
         }
-        false => Body::stream(body).holding(Box::new(sent.clone())),
+        false => body.holding(Box::new(sent.clone())),
     };
     Ok((Request::from_parts(parts, body), sent))
 }
@@ -174,18 +173,23 @@ impl Call<'_> {
     ) -> Result<(Response<Body>, Arc<Endpoint>), ProxyError> {
         let mut tried = 0;
         let mut avoid: Option<Arc<Endpoint>> = None;
+        let mut now = exchange.started();
         loop {
-            let picked = self.pick(avoid.as_deref(), exchange)?;
+            let picked = self.pick(avoid.as_deref(), exchange, now)?;
             tried += 1;
             match self.attempt(picked, request).await {
-                Ok((picked, response, lease)) => {
+                Ok((mut picked, response)) => {
                     let endpoint = picked.endpoint().clone();
-                    return Ok((self.accept(guard, picked, response, lease), endpoint));
+                    let now = Instant::now();
+                    picked.head_arrived(now);
+                    exchange.answered_at(now);
+                    return Ok((self.accept(guard, picked, response, now), endpoint));
                 }
                 Err(Failed { error, endpoint, unsent: Some(unsent) }) if self.another_may_take_it(tried) => {
                     tracing::debug!(backend = %self.backend.label, %error, "another endpoint is tried");
                     request = *unsent;
                     avoid = Some(endpoint);
+                    now = Instant::now();
                 }
                 Err(Failed { error, .. }) => {
                     self.backend.finish(guard, outcome(&error), Instant::now());
@@ -195,11 +199,11 @@ impl Call<'_> {
         }
     }
 
-    fn pick(&self, avoid: Option<&Endpoint>, exchange: &mut Exchange) -> Result<Picked, ProxyError> {
+    fn pick(&self, avoid: Option<&Endpoint>, exchange: &mut Exchange, now: Instant) -> Result<Picked, ProxyError> {
         let picked = self
             .backend
             .balancer
-            .pick(Instant::now(), &mut rand::rng(), avoid)
+            .pick(now, &mut rand::rng(), avoid)
             .map_err(|e| ProxyError::new(Kind::NoEndpoints, format_args!("{}: {e}", self.backend.label)))?;
         let endpoint = picked.endpoint();
         self.backend.report(Some(&endpoint.id), picked.transition());
@@ -210,17 +214,17 @@ impl Call<'_> {
         Ok(picked)
     }
 
-    async fn attempt(
-        &self,
-        mut picked: Picked,
-        request: Request<Body>,
-    ) -> Result<(Picked, Response<Incoming>, Lease), Failed> {
+    async fn attempt(&self, picked: Picked, request: Request<Body>) -> Result<(Picked, Response<Body>), Failed> {
         let endpoint = picked.endpoint().clone();
-        let sending = self.cx.pool.send(&endpoint.target, self.hop, self.backend.settings.connect_timeout, request);
-        let Unanswered { error, request: unsent } = match self.deadline.bound(self.backend, sending).await {
-            Ok(Ok((response, lease))) => {
-                picked.head_arrived(Instant::now());
-                return Ok((picked, response, lease));
+        let sent = {
+            let connect_limit = self.backend.settings.connect_timeout;
+            // Pinned here: a future that is passed by value is copied at each step.
+            let sending = pin!(self.cx.pool.send(&endpoint.target, self.hop, connect_limit, request));
+            self.deadline.bound(self.backend, sending).await
+        };
+        let Unanswered { error, request: unsent } = match sent {
+            Ok(Ok(response)) => {
+                return Ok((picked, response));
             }
             Ok(Err(unanswered)) => unanswered,
             Err(error) if !self.sent.0.load(Ordering::Relaxed) => {
@@ -242,16 +246,16 @@ impl Call<'_> {
 
     /// The response's head is there. A gRPC call is judged by its trailers, everything else by its status; the
     /// endpoint's place is held until the body ends.
-    fn accept(&self, guard: Guard, picked: Picked, response: Response<Incoming>, lease: Lease) -> Response<Body> {
+    fn accept(&self, guard: Guard, picked: Picked, response: Response<Body>, now: Instant) -> Response<Body> {
         let (parts, body) = response.into_parts();
         let grpc_status = GrpcStatus::of(&parts.headers);
         let judged_by_trailers = is_grpc(&parts.headers) && grpc_status.is_none();
         let backend = self.backend.clone();
-        let mut hold = Answering { backend, guard: Some(guard), picked: Some(picked), lease: Some(lease) };
+        let mut hold = Answering { backend, guard: Some(guard), picked: Some(picked) };
         if !judged_by_trailers {
-            hold.judge(classify(parts.status, grpc_status));
+            hold.judge(classify(parts.status, grpc_status), now);
         }
-        Response::from_parts(parts, Body::stream(body).holding(Box::new(hold)))
+        Response::from_parts(parts, body.holding(Box::new(hold)))
     }
 }
 
@@ -261,12 +265,10 @@ struct Answering {
     /// `None` when the answer has been judged.
     guard: Option<Guard>,
     picked: Option<Picked>,
-    lease: Option<Lease>,
 }
 
 impl Answering {
-    fn judge(&mut self, outcome: Outcome) {
-        let now = Instant::now();
+    fn judge(&mut self, outcome: Outcome, now: Instant) {
         if let Some(picked) = &mut self.picked {
             let transition = picked.record(outcome, now, rand::random());
             let endpoint = picked.endpoint().id.as_str();
@@ -281,7 +283,7 @@ impl Answering {
         if self.guard.is_some() {
             // A gRPC response that ends without a status is broken (gRPC over HTTP/2, "Responses").
             let status = trailers.and_then(GrpcStatus::of).unwrap_or(GrpcStatus::UNKNOWN);
-            self.judge(classify(http::StatusCode::OK, Some(status)));
+            self.judge(classify(http::StatusCode::OK, Some(status)), Instant::now());
         }
     }
 }
@@ -292,20 +294,15 @@ impl Hold for Answering {
     fn began(&mut self) {
         let endpoint_probes = self.picked.as_ref().is_some_and(|picked| !picked.endpoint().breaker.is_closed());
         if self.guard.is_some() && (endpoint_probes || !self.backend.breaker.is_closed()) {
-            self.judge(Outcome::Success);
+            self.judge(Outcome::Success, Instant::now());
         }
     }
 
     fn ended(mut self: Box<Self>, end: End<'_>) {
         match end {
-            End::Complete { trailers } => {
-                self.judge_trailers(trailers);
-                if let Some(lease) = self.lease.take() {
-                    lease.give_back();
-                }
-            }
-            End::Failed => self.judge(Outcome::Failure(Cause::Reset)),
-            End::Dropped => self.judge(Outcome::Cancelled),
+            End::Complete { trailers } => self.judge_trailers(trailers),
+            End::Failed => self.judge(Outcome::Failure(Cause::Reset), Instant::now()),
+            End::Dropped => self.judge(Outcome::Cancelled, Instant::now()),
         }
     }
 }
@@ -356,11 +353,14 @@ mod tests {
     #[test]
     fn the_built_in_limit_is_not_for_streams() {
         let call = |lines: &[_]| headers(&[&[("content-type", "application/grpc")], lines].concat());
-        let default = Timeouts::default();
+        let (default, now) = (Timeouts::default(), Instant::now());
         let own = Timeouts { request: Some(Duration::from_secs(5)), backend_request: None };
-        assert_eq!(Deadline::start(&default, &headers(&[])).request, Some(Timeouts::DEFAULT_REQUEST));
-        assert_eq!(Deadline::start(&default, &call(&[])).request, None);
-        assert_eq!(Deadline::start(&default, &call(&[("grpc-timeout", "40S")])).request, Some(Duration::from_secs(40)));
-        assert_eq!(Deadline::start(&own, &call(&[("grpc-timeout", "40S")])).request, Some(Duration::from_secs(5)));
+        assert_eq!(Deadline::start(&default, &headers(&[]), now).request, Some(Timeouts::DEFAULT_REQUEST));
+        assert_eq!(Deadline::start(&default, &call(&[]), now).request, None);
+        assert_eq!(
+            Deadline::start(&default, &call(&[("grpc-timeout", "40S")]), now).request,
+            Some(Duration::from_secs(40))
+        );
+        assert_eq!(Deadline::start(&own, &call(&[("grpc-timeout", "40S")]), now).request, Some(Duration::from_secs(5)));
     }
 }

@@ -1,20 +1,53 @@
 //! What an application's request is addressed to.
 
-use http::{HeaderMap, HeaderValue, header, request::Parts, uri::Authority};
+use std::sync::Arc;
+
+use http::{HeaderValue, header, request::Parts, uri::Authority};
 use weft_proxy_api::ServicePort;
 
 use crate::error::{Kind, ProxyError};
 
+/// What a request is addressed to, read once for all requests of a connection that say the same.
+pub struct Addressed {
+    /// As the request says it.
+    said: Box<[u8]>,
+    pub authority: Authority,
+    pub name: ServicePort,
+    /// The `Host` that the callee gets: what the caller addressed (RFC 9112, section 3.2.2).
+    pub host: HeaderValue,
+}
+
+impl Addressed {
+    /// `before` is what the request before was addressed to.
+    pub fn of(
+        parts: &Parts,
+        tunnel: Option<&Authority>,
+        own_namespace: &str,
+        before: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, ProxyError> {
+        let said = said(parts, tunnel)?;
+        if let Some(same) = before.filter(|before| *before.said == *said) {
+            return Ok(same.clone());
+        }
+        let authority = Authority::try_from(said)
+            .map_err(|e| ProxyError::new(Kind::NoAuthority, format_args!("the Host header is not valid: {e}")))
+            .and_then(plain)?;
+        let name = ServicePort::from_host(authority.host(), authority.port_u16(), own_namespace)
+            .map_err(|e| ProxyError::new(Kind::UnknownService, format_args!("{authority} is not in the mesh: {e}")))?;
+        let host = HeaderValue::from_str(authority.as_str())
+            .map_err(|e| ProxyError::new(Kind::NoAuthority, format_args!("the authority is not valid: {e}")))?;
+        Ok(Arc::new(Self { said: said.into(), authority, name, host }))
+    }
+}
+
 /// The authority of a request: of the tunnel that it came through, else of its target, else of `Host`.
-pub fn of(parts: &Parts, tunnel: Option<&Authority>) -> Result<Authority, ProxyError> {
+fn said<'r>(parts: &'r Parts, tunnel: Option<&'r Authority>) -> Result<&'r [u8], ProxyError> {
     if let Some(authority) = tunnel.or(parts.uri.authority()) {
-        return plain(authority.clone());
+        return Ok(authority.as_str().as_bytes());
     }
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Authority::try_from(host.as_bytes())
-            .map_err(|e| ProxyError::new(Kind::NoAuthority, format_args!("the Host header is not valid: {e}")))
-            .and_then(plain),
+        (Some(host), None) => Ok(host.as_bytes()),
         (None, _) => Err(ProxyError::new(Kind::NoAuthority, "the request has no Host header, so it names no service")),
         (Some(_), Some(_)) => Err(ProxyError::new(Kind::NoAuthority, "the request has more than one Host header")),
     }
@@ -36,19 +69,6 @@ fn plain(authority: Authority) -> Result<Authority, ProxyError> {
     }
 }
 
-/// The service port that an authority names.
-pub fn service_port(authority: &Authority, own_namespace: &str) -> Result<ServicePort, ProxyError> {
-    ServicePort::from_host(authority.host(), authority.port_u16(), own_namespace)
-        .map_err(|e| ProxyError::new(Kind::UnknownService, format_args!("{authority} is not in the mesh: {e}")))
-}
-
-/// The `Host` that the callee gets: what the caller addressed (RFC 9112, section 3.2.2).
-pub fn set_host(headers: &mut HeaderMap, authority: &Authority) {
-    if let Ok(value) = HeaderValue::from_str(authority.as_str()) {
-        headers.insert(header::HOST, value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -58,7 +78,7 @@ mod tests {
     fn authority(request: http::request::Builder, tunnel: Option<&str>) -> Result<String, Kind> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let tunnel = tunnel.map(|tunnel| tunnel.parse::<Authority>().unwrap());
-        of(&parts, tunnel.as_ref()).map(|a| a.to_string()).map_err(|e| e.kind)
+        Addressed::of(&parts, tunnel.as_ref(), "shop", None).map(|a| a.authority.to_string()).map_err(|e| e.kind)
     }
 
     #[test]
@@ -85,8 +105,21 @@ mod tests {
 
     #[test]
     fn names_outside_the_mesh_are_named_in_the_refusal() {
-        let error = service_port(&"www.example.com".parse().unwrap(), "shop").unwrap_err();
+        let (parts, ()) = Request::get("http://www.example.com/").body(()).unwrap().into_parts();
+        let Err(error) = Addressed::of(&parts, None, "shop", None) else { panic!("it is not in the mesh") };
         assert_eq!(error.kind, Kind::UnknownService);
         assert!(error.details.contains("www.example.com"), "{error}");
+    }
+
+    #[test]
+    fn what_the_request_before_said_is_not_read_again() {
+        let to = |host| {
+            let (parts, ()) = Request::get("/").header("host", host).body(()).unwrap().into_parts();
+            move |before: Option<&Arc<Addressed>>| Addressed::of(&parts, None, "shop", before).unwrap()
+        };
+        let first = to("orders")(None);
+        assert!(Arc::ptr_eq(&first, &to("orders")(Some(&first))));
+        let other = to("billing:81")(Some(&first));
+        assert_eq!((other.name.to_string().as_str(), other.host.as_bytes()), ("shop/billing:81", &b"billing:81"[..]));
     }
 }

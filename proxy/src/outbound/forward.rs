@@ -4,14 +4,13 @@
 use std::{sync::Arc, time::Instant};
 
 use http::{HeaderValue, Request, Response, Version, header, request::Parts, uri::Authority};
-use hyper::body::Incoming;
 use weft_certs::SpiffeId;
 use weft_proxy_api::{
     destination::Protocol,
     route::{Filters, Origin, Redirect},
 };
 
-use super::{Connection, Outbound, attempt, authority};
+use super::{Connection, Outbound, attempt, authority::Addressed};
 use crate::{
     error::{Kind, ProxyError},
     http::{
@@ -32,29 +31,29 @@ use crate::{
 
 pub(super) async fn forward(
     connection: &Connection,
-    mut request: Request<Incoming>,
+    mut request: Request<Body>,
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, ProxyError> {
     let cx = &connection.cx;
     let switch = upgrade::asked(&mut request);
     let (mut parts, body) = request.into_parts();
 
-    let authority = authority::of(&parts, connection.tunnel.as_ref())?;
-    let destination = find(cx, &authority).await?; // one Arc for the whole request
+    let to = connection.addressed(&parts)?;
+    let destination = find(cx, &to).await?; // one Arc for the whole request
     let (rule, prefix) = route(&destination, &parts)?;
     let forward = match &rule.action {
         Action::Forward(forward) => forward,
-        Action::Redirect(redirect) => return redirected(redirect, &parts, &authority, prefix, &rule.origin),
+        Action::Redirect(redirect) => return redirected(redirect, &parts, &to.authority, prefix, &rule.origin),
     };
     let share = pick(forward, &parts, &rule.origin)?; // weights; by the user's key when asked
-    let Admitted { backend, guard, instead_of } = admit(share, &rule.origin)?; // circuit breaker, fallback
+    let Admitted { backend, guard, instead_of } = admit(share, &rule.origin, exchange.started())?; // circuit breaker, fallback
     exchange.answered_by(&backend.label, &backend.requests);
 
     let filters = [&rule.filters, &share.filters];
-    change_request(&mut parts, &authority, filters, prefix)
+    change_request(&mut parts, &to.host, filters, prefix)
         .map_err(|e| ProxyError::new(Kind::UnresolvedBackend, format_args!("{}: {e}", rule.origin)))?;
     let hop = hop(&parts, backend.settings.protocol, switch.is_some());
-    let deadline = attempt::Deadline::start(&rule.timeouts, &parts.headers);
+    let deadline = attempt::Deadline::start(&rule.timeouts, &parts.headers, exchange.started());
     let (request, sent) = attempt::prepare(parts, body, hop, switch.as_ref().map(|switch| &switch.protocol))?;
 
     let call = attempt::Call { cx, backend: &backend, hop, deadline, sent };
@@ -69,10 +68,12 @@ pub(super) async fn forward(
 }
 
 /// The destination that the authority names.
-async fn find(cx: &Outbound, authority: &Authority) -> Result<Arc<Destination>, ProxyError> {
-    let name = authority::service_port(authority, &cx.namespace)?;
-    let found = cx.mesh.destination(&name, cx.discovery_timeout).await;
-    found.map_err(|e| ProxyError { details: format!("{authority}: {}", e.details), ..e })
+async fn find(cx: &Outbound, to: &Addressed) -> Result<Arc<Destination>, ProxyError> {
+    let found = match cx.mesh.known(&to.name) {
+        Some(known) => known,
+        None => Box::pin(cx.mesh.destination(&to.name, cx.discovery_timeout)).await,
+    };
+    found.map_err(|e| ProxyError { details: format!("{}: {}", to.authority, e.details), ..e })
 }
 
 /// The rule that the request falls under, and the length of the path prefix that matched.
@@ -87,13 +88,15 @@ fn route<'a>(destination: &'a Destination, parts: &Parts) -> Result<(&'a Rule, O
 /// filters make of the rest.
 fn change_request(
     parts: &mut Parts,
-    authority: &Authority,
+    host: &HeaderValue,
     filters: [&Filters; 2],
     prefix: Option<usize>,
 ) -> Result<(), headers::InvalidRewrite> {
     headers::strip_hop_by_hop(&mut parts.headers);
     headers::strip_asserted(&mut parts.headers);
-    authority::set_host(&mut parts.headers, authority);
+    if parts.headers.get(header::HOST) != Some(host) {
+        parts.headers.insert(header::HOST, host.clone());
+    }
     for filters in filters {
         headers::apply(&filters.request, &mut parts.headers);
         if let Some(rewrite) = &filters.rewrite {
@@ -132,14 +135,13 @@ struct Admitted {
     instead_of: Option<Arc<Backend>>,
 }
 
-fn admit(share: &Share, origin: &Origin) -> Result<Admitted, ProxyError> {
+fn admit(share: &Share, origin: &Origin, now: Instant) -> Result<Admitted, ProxyError> {
     let (backend, fallback) = match &share.to {
         To::Nowhere(reason) => {
             return Err(ProxyError::new(Kind::UnresolvedBackend, format_args!("{origin}: {reason}")));
         }
         To::Backend { backend, fallback } => (backend, fallback),
     };
-    let now = Instant::now();
     let rejected = match backend.admit(now) {
         Ok(guard) => return Ok(Admitted { backend: backend.clone(), guard, instead_of: None }),
         Err(rejected) => rejected,
@@ -161,10 +163,10 @@ fn admit(share: &Share, origin: &Origin) -> Result<Admitted, ProxyError> {
 fn hop(parts: &Parts, declared: Protocol, switching: bool) -> Hop {
     match declared {
         _ if switching => Hop::Http1,
-        Protocol::Http1 => Hop::Http1,
+        Protocol::Http1 => Hop::Http1Streams,
         Protocol::Http2 | Protocol::Grpc => Hop::Http2,
         Protocol::Detect if parts.version == Version::HTTP_2 => Hop::Http2,
-        Protocol::Detect => Hop::Http1,
+        Protocol::Detect => Hop::Http1Streams,
     }
 }
 

@@ -7,23 +7,28 @@ mod attempt;
 mod authority;
 mod forward;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use http::{Method, Request, Response, StatusCode, uri::Authority};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use authority::Addressed;
+use http::{Method, Request, Response, StatusCode, request::Parts, uri::Authority};
 use tokio::net::TcpListener;
 
 use crate::{
     drain::Drain,
+    error::ProxyError,
     http::{
         answer,
         body::Body,
+        http1,
         pool::Pool,
         server::{self, Handler},
+        upgrade,
     },
     mesh::Store,
-    net::listener,
+    net::{Io, Socket, listener},
     telemetry::{AccessLog, Exchange, Metrics, metrics::Direction},
 };
 
@@ -47,21 +52,20 @@ struct Connection {
     cx: Arc<Outbound>,
     /// Inside a `CONNECT` tunnel: where it leads.
     tunnel: Option<Authority>,
+    /// What its last request was addressed to.
+    addressed: Mutex<Option<Arc<Addressed>>>,
 }
 
 /// Accepts connections for as long as the process runs.
 pub async fn run(cx: Arc<Outbound>, listener: TcpListener) {
     loop {
         let (stream, _) = listener::accept(&listener).await;
-        let connection = Arc::new(Connection { cx: cx.clone(), tunnel: None });
-        tokio::spawn(serve(connection, stream));
+        let connection = Arc::new(Connection::new(cx.clone(), None));
+        tokio::spawn(serve(connection, http1::Connection::new(Io::Plain(Socket(stream)))));
     }
 }
 
-async fn serve<IO>(connection: Arc<Connection>, io: IO)
-where
-    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve(connection: Arc<Connection>, io: http1::Connection) {
     let cx = connection.cx.clone();
     let _place = cx.drain.place();
     let _open = cx.metrics.connection(Direction::Outbound);
@@ -71,7 +75,7 @@ where
 impl Handler for Connection {
     const SIDE: Direction = Direction::Outbound;
 
-    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
         if request.method() == Method::CONNECT {
             return self.open_tunnel(request);
         }
@@ -90,14 +94,26 @@ impl Handler for Connection {
 }
 
 impl Connection {
+    fn new(cx: Arc<Outbound>, tunnel: Option<Authority>) -> Self {
+        Self { cx, tunnel, addressed: Mutex::default() }
+    }
+
+    fn addressed(&self, parts: &Parts) -> Result<Arc<Addressed>, ProxyError> {
+        let mut last = self.addressed.lock().unwrap_or_else(PoisonError::into_inner);
+        let addressed = Addressed::of(parts, self.tunnel.as_ref(), &self.cx.namespace, last.as_ref())?;
+        *last = Some(addressed.clone());
+        Ok(addressed)
+    }
+
     /// Answers `CONNECT` and serves the HTTP inside the tunnel as this side's own.
-    fn open_tunnel(&self, request: Request<Incoming>) -> Response<Body> {
-        let connection = Arc::new(Connection { cx: self.cx.clone(), tunnel: request.uri().authority().cloned() });
+    fn open_tunnel(&self, mut request: Request<Body>) -> Response<Body> {
+        let connection = Arc::new(Connection::new(self.cx.clone(), request.uri().authority().cloned()));
+        let caller = upgrade::on(&mut request);
         tokio::spawn(async move {
-            match hyper::upgrade::on(request).await {
+            match caller.connection().await {
                 // Boxed, since serving and opening tunnels would otherwise contain each other.
-                Ok(io) => Box::pin(serve(connection, TokioIo::new(io))).await,
-                Err(error) => tracing::debug!(%error, "a tunnel was not opened"),
+                Some(io) => Box::pin(serve(connection, io)).await,
+                None => tracing::debug!("a tunnel was not opened"),
             }
         });
         let mut response = Response::new(Body::empty());

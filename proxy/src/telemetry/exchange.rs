@@ -16,6 +16,7 @@ use crate::error::ProxyError;
 pub struct Exchange {
     direction: Direction,
     started: Instant,
+    answered: Option<Instant>,
     /// A gRPC call is answered with a gRPC status.
     pub is_grpc: bool,
     /// Whose metrics count the answer.
@@ -27,7 +28,24 @@ pub struct Exchange {
 impl Exchange {
     pub fn begin(direction: Direction, parts: &Parts, access_log: &AccessLog) -> Self {
         let record = access_log.enabled().then(|| Box::new(record(direction, parts)));
-        Self { direction, started: Instant::now(), is_grpc: is_grpc(&parts.headers), requests: None, record }
+        Self {
+            direction,
+            started: Instant::now(),
+            answered: None,
+            is_grpc: is_grpc(&parts.headers),
+            requests: None,
+            record,
+        }
+    }
+
+    /// When the request came: the clock is read once for all that begins with it.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// When the head of the answer came, where that is known already.
+    pub fn answered_at(&mut self, now: Instant) {
+        self.answered = Some(now);
     }
 
     /// Who answers, or is to answer.
@@ -50,7 +68,7 @@ impl Exchange {
 
     /// The head of the answer is there.
     pub fn finish(self, status: StatusCode, access_log: &AccessLog) {
-        let duration = self.started.elapsed();
+        let duration = self.answered.unwrap_or_else(Instant::now).duration_since(self.started);
         if let Some(requests) = self.requests {
             requests.record(status, duration);
         }

@@ -81,6 +81,9 @@ pub fn strip_asserted(headers: &mut HeaderMap) {
 }
 
 pub(super) fn is_asserted(name: &str) -> bool {
+    if !name.starts_with(['w', 'x']) {
+        return false;
+    }
     // Applications behind CGI, WSGI and the like cannot tell `_` from `-`.
     let same = |own: &str| {
         name.len() >= own.len() && name.bytes().zip(own.bytes()).all(|(a, b)| a == b || a == b'_' && b == b'-')

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use weft_certs::{Ca, Identity, SpiffeId, TrustDomain};
 
 use super::*;
+use crate::error::Kind;
 use crate::telemetry::Metrics;
 
 fn identity() -> Arc<Identity> {

@@ -1,0 +1,209 @@
+//! One request and its answer on a connection to an endpoint.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::{
+    Connection, Error, Refusal,
+    decoder::{Decoded, Decoder},
+    encoder::Encoder,
+    head::{self, AnswerHead},
+    sending::Sending,
+};
+use crate::http::{body::Body, pool::Lease};
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    pub error: Error,
+    /// The request, when not a byte of it was sent.
+    pub request: Option<Request<Body>>,
+}
+
+/// Sends a request and waits for the head of its answer. The answer's body goes on moving the bytes, in both
+/// directions; `lease` gets the connection back when both are complete.
+pub async fn send(
+    mut connection: Connection,
+    request: Request<Body>,
+    lease: Lease,
+) -> Result<Response<Body>, Box<Unanswered>> {
+    let (parts, body) = request.into_parts();
+    let encoder = head::put_request(&parts, body.size_hint().exact(), &mut connection.output.text);
+    if encoder.is_none() {
+        let length = connection.output.text.len();
+        if let Err(error) = poll_fn(|cx| connection.poll_drain(cx)).await {
+            let untouched = connection.output.text.len() == length;
+            let request = untouched.then(|| Request::from_parts(parts, body));
+            return Err(Box::new(Unanswered { error: error.into(), request }));
+        }
+        return answered(connection, Upload::new(None, Body::empty()), &parts.method, lease).await;
+    }
+    answered(connection, Upload::new(encoder, body), &parts.method, lease).await
+}
+
+async fn answered(
+    mut connection: Connection,
+    mut upload: Upload,
+    method: &Method,
+    lease: Lease,
+) -> Result<Response<Body>, Box<Unanswered>> {
+    let head = poll_fn(|cx| {
+        upload.poll(&mut connection, cx)?;
+        poll_head(&mut connection, method, cx)
+    });
+    match head.await {
+        Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS && !upload.has_arrived(&connection) => {
+            Err(Box::new(Unanswered { error: Refusal::EarlySwitch.into(), request: None }))
+        }
+        Ok(head) => Ok(respond(head, connection, upload, lease)),
+        Err(error) => Err(Box::new(Unanswered { error, request: None })),
+    }
+}
+
+fn poll_head(connection: &mut Connection, method: &Method, cx: &mut Context<'_>) -> Poll<Result<AnswerHead, Error>> {
+    loop {
+        if let Some(head) = head::take_answer(&mut connection.input, method)? {
+            return Poll::Ready(Ok(head));
+        }
+        if ready!(connection.poll_fill(cx, 0))? == 0 {
+            return Poll::Ready(Err(Error::Closed));
+        }
+    }
+}
+
+fn respond(head: AnswerHead, mut connection: Connection, upload: Upload, lease: Lease) -> Response<Body> {
+    let here = connection.input.len();
+    let whole = match head.framing {
+        Decoder::Length(length) => usize::try_from(length).ok().filter(|length| upload.is_over() && *length <= here),
+        Decoder::Chunked(_) | Decoder::UntilClose => None,
+    };
+    let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        Body::switched(connection)
+    } else if let Some(length) = whole {
+        // Nothing is left to be waited for: the connection is free at once.
+        let data = connection.input.split_to(length).freeze();
+        if head.keep_alive && upload.has_arrived(&connection) {
+            lease.give_back(connection);
+        }
+        Body::full(data)
+    } else {
+        let AnswerHead { framing: decoder, keep_alive, .. } = head;
+        Body::answer(Answer { path: Some((connection, lease)), upload, decoder, keep_alive })
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}
+
+/// What is left to be sent of a request.
+#[derive(Debug)]
+struct Upload {
+    sending: Sending,
+    /// The other side takes no more; its answer may tell why.
+    failed: bool,
+    /// Its source broke off: what was sent of it must never look complete.
+    broken: bool,
+}
+
+impl Upload {
+    fn new(encoder: Option<Encoder>, body: Body) -> Self {
+        Self { sending: Sending::new(encoder, body), failed: false, broken: false }
+    }
+
+    fn is_over(&self) -> bool {
+        self.failed || self.sending.is_over()
+    }
+
+    /// Whether the other side has got all of it, so that it takes the next bytes for another request.
+    fn has_arrived(&self, connection: &Connection) -> bool {
+        !self.failed && self.sending.is_over() && connection.output.is_settled()
+    }
+
+    /// Sends what there is. An error is the caller's doing.
+    fn poll(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Result<(), Error> {
+        if self.broken {
+            return Err(Error::Body);
+        }
+        if self.failed {
+            return Ok(());
+        }
+        match self.sending.poll(connection, cx) {
+            Poll::Ready(Err(Error::Body)) => {
+                self.broken = true;
+                Err(Error::Body)
+            }
+            Poll::Ready(Err(_)) => {
+                self.failed = true;
+                Ok(())
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The connection, until the answer is complete, and where it goes then.
+    path: Option<(Connection, Lease)>,
+    upload: Upload,
+    decoder: Decoder,
+    keep_alive: bool,
+}
+
+impl Answer {
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some((connection, _)) = &mut self.path else { return Poll::Ready(None) };
+        self.upload.poll(connection, cx)?;
+        let frame = loop {
+            match self.decoder.decode(&mut connection.input)? {
+                Decoded::Frame(frame) => break Some(frame),
+                Decoded::End => break None,
+                Decoded::More(expected) => match ready!(connection.poll_fill(cx, expected)) {
+                    Ok(0) => self.decoder.closed()?,
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(Some(Err(error.into()))),
+                },
+            }
+        };
+        if self.decoder.is_ended() {
+            self.release();
+        }
+        Poll::Ready(frame.map(Ok))
+    }
+
+    /// Goes on sending the request while nobody takes the answer. What breaks shows when the answer is asked for.
+    pub fn keep_moving(&mut self, cx: &mut Context<'_>) {
+        if let Some((connection, _)) = &mut self.path {
+            let _ = self.upload.poll(connection, cx);
+        }
+    }
+
+    /// A connection on which the request was not sent to its end is closed.
+    fn release(&mut self) {
+        if let Some((connection, lease)) = self.path.take()
+            && self.keep_alive
+            && self.upload.has_arrived(&connection)
+        {
+            lease.give_back(connection);
+        }
+    }
+
+    pub fn is_end_stream(&self) -> bool {
+        self.decoder.is_ended()
+    }
+
+    pub fn size_hint(&self) -> SizeHint {
+        match self.decoder {
+            Decoder::Length(left) => SizeHint::with_exact(left),
+            Decoder::Chunked(_) | Decoder::UntilClose => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! HTTP/2 connections to one target, which requests share.
+
+use std::sync::Arc;
+
+use hyper::client::conn::http2::SendRequest;
+
+use crate::http::body::Body;
+
+/// Fewer than the stream limit of common servers: beyond that limit requests would wait in silence.
+pub const STREAMS_PER_CONNECTION: usize = 100;
+
+#[derive(Default)]
+pub(super) struct Multiplexed {
+    connections: Vec<Shared>,
+    /// Held while a connection is made, so that a burst makes one.
+    pub(super) connecting: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A connection and its requests, each of which holds a clone of `streams`.
+struct Shared {
+    sender: SendRequest<Body>,
+    streams: Arc<()>,
+}
+
+/// Room for one request on a connection.
+pub(super) struct Place {
+    pub(super) sender: SendRequest<Body>,
+    pub(super) stream: Arc<()>,
+    /// Whether the connection was there before.
+    pub(super) reused: bool,
+}
+
+impl Multiplexed {
+    pub(super) fn place(&self) -> Option<Place> {
+        let has_room = |shared: &&Shared| {
+            !shared.sender.is_closed() && Arc::strong_count(&shared.streams) <= STREAMS_PER_CONNECTION
+        };
+        let shared = self.connections.iter().find(has_room)?;
+        Some(Place { sender: shared.sender.clone(), stream: shared.streams.clone(), reused: true })
+    }
+
+    /// Takes a new connection in, and gives the first place on it.
+    pub(super) fn add(&mut self, sender: SendRequest<Body>) -> Place {
+        let streams = Arc::new(());
+        self.connections.push(Shared { sender: sender.clone(), streams: streams.clone() });
+        Place { sender, stream: streams, reused: false }
+    }
+
+    pub(super) fn forget_closed(&mut self) {
+        self.connections.retain(|shared| !shared.sender.is_closed());
+    }
+
+    /// Whether there is a connection, or somebody makes one.
+    pub(super) fn is_in_use(&self) -> bool {
+        !self.connections.is_empty() || Arc::strong_count(&self.connecting) > 1
+    }
+}
