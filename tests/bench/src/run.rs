@@ -191,7 +191,7 @@ fn ensure_known(args: &Args) -> anyhow::Result<()> {
 fn take_part(args: &Args, site: &Site, report: &mut Report) -> anyhow::Result<Vec<Peer>> {
     let (h1, h2) = (Protocol::H1, Protocol::H2);
     let mut peers = vec![Peer::Direct, Peer::Bare(h1), Peer::Bare(h2)];
-    peers.extend([Variant::Plain, Variant::H1OverH2, Variant::AccessLog].map(Peer::Weft));
+    peers.extend([Variant::Plain, Variant::Http2App, Variant::AccessLog].map(Peer::Weft));
     peers.extend([Peer::Envoy(h1), Peer::Envoy(h2), Peer::Haproxy]);
     for (name, file) in args.peer.iter().filter(|(name, _)| !KNOWN.contains(&&**name)) {
         peers.push(Peer::Given(Arc::new(Recipe::read(name, file)?)));

@@ -92,7 +92,7 @@ impl Peer {
             Self::Bare(Protocol::H1) => "bare".into(),
             Self::Bare(Protocol::H2) => "bare-h2".into(),
             Self::Weft(Variant::Plain) => "weft".into(),
-            Self::Weft(Variant::H1OverH2) => "weft-h1-over-h2".into(),
+            Self::Weft(Variant::Http2App) => "weft-h2-app".into(),
             Self::Weft(Variant::AccessLog) => "weft-log".into(),
             Self::Envoy(Protocol::H1) => "envoy-h1".into(),
             Self::Envoy(Protocol::H2) => "envoy-h2".into(),
@@ -122,7 +122,7 @@ impl Peer {
     pub fn between(&self, front: Protocol) -> Protocol {
         match self {
             Self::Bare(between) | Self::Envoy(between) => *between,
-            Self::Weft(Variant::H1OverH2) => Protocol::H2,
+            Self::Weft(Variant::Http2App) => Protocol::H2,
             Self::Direct | Self::Weft(_) | Self::Haproxy | Self::Given(_) => front,
         }
     }

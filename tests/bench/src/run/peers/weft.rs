@@ -34,7 +34,7 @@ pub enum Variant {
     /// What travels between the sidecars is what the load speaks.
     Plain,
     /// The service is declared to speak HTTP/2: requests that came as HTTP/1.1 travel as that, to the application too.
-    H1OverH2,
+    Http2App,
     AccessLog,
 }
 
@@ -43,7 +43,7 @@ impl Variant {
     fn alpn(self, front: Protocol) -> &'static [u8] {
         match (self, front) {
             (Self::Plain | Self::AccessLog, Protocol::H1) => b"weft-http/1.1",
-            (Self::H1OverH2, _) | (_, Protocol::H2) => b"weft-h2",
+            (Self::Http2App, _) | (_, Protocol::H2) => b"weft-h2",
         }
     }
 }
@@ -51,7 +51,7 @@ impl Variant {
 pub async fn start(order: &Order<'_>, variant: Variant) -> anyhow::Result<Running> {
     ensure!(order.shape != Shape::Tunnel, "weft does not carry opaque TCP yet");
     let mut control_plane = ControlPlane::start(order.site).await?;
-    let app = order.app.address(if variant == Variant::H1OverH2 { Protocol::H2 } else { order.front });
+    let app = order.app.address(if variant == Variant::Http2App { Protocol::H2 } else { order.front });
     control_plane.apply(&resources(order.shape, variant, app)).await?;
 
     let mut running = Running::nothing(app);
@@ -77,7 +77,7 @@ fn resources(shape: Shape, variant: Variant, app: SocketAddr) -> Vec<Value> {
     let mut resources = Vec::new();
     if shape == Shape::Hop {
         resources.push(service(json!({ "static": [{ "address": app.to_string() }] })));
-    } else if variant == Variant::H1OverH2 {
+    } else if variant == Variant::Http2App {
         let ports = json!([{ "port": 80, "protocol": "http2" }]);
         resources.push(service(json!({ "ports": ports, "workloads": { "service": SERVICE } })));
     }
