@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::mpsc;
 
 use super::{headers, http1};
 
@@ -59,6 +60,8 @@ enum Inner {
     Request(Box<http1::RequestBody>),
     /// From the callee, over HTTP/1.1.
     Answer(Box<http1::Answer>),
+    /// The same, moved by a task of its own.
+    Relayed(mpsc::Receiver<Result<Frame<Bytes>, http1::Error>>),
     /// Nothing, since the connection has switched to another protocol.
     Switched(Box<http1::Connection>),
 }
@@ -101,6 +104,15 @@ impl Body {
 
     pub fn switched(connection: http1::Connection) -> Self {
         Self::of(Inner::Switched(Box::new(connection)))
+    }
+
+    /// This body for a reader that asks for frames only when it has room for them.
+    pub fn moving(mut self) -> Self {
+        match std::mem::replace(&mut self.inner, Inner::Empty) {
+            Inner::Answer(answer) if answer.is_sending() => self.inner = Inner::Relayed(answer.relayed()),
+            other => self.inner = other,
+        }
+        self
     }
 
     /// The connection of an answer that has switched to another protocol. What is held stays held.
@@ -151,7 +163,14 @@ impl http_body::Body for Body {
                 self.inner = Inner::Empty;
                 Some(Ok(Frame::data(bytes)))
             }
-            Inner::Stream { body, .. } => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Inner::Stream { body, .. } => loop {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx)).map(|frame| frame.map_err(Into::into));
+                // HTTP/2 ends a connection that carries many empty frames.
+                if !matches!(&frame, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty)) {
+                    break frame;
+                }
+            },
+            Inner::Relayed(frames) => ready!(frames.poll_recv(cx)).map(|frame| frame.map_err(Into::into)),
             Inner::Request(body) => ready!(body.poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
             Inner::Answer(answer) => ready!(answer.poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
         };
@@ -161,6 +180,7 @@ impl http_body::Body for Body {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
                     // Trailers may be merged into the header section: nothing may be asserted there either.
+                    headers::strip_hop_by_hop(trailers);
                     headers::strip_asserted(trailers);
                     self.end(End::Complete { trailers: Some(trailers) });
                 } else if !std::mem::replace(&mut self.begun, true)
@@ -180,6 +200,7 @@ impl http_body::Body for Body {
             Inner::Stream { body, .. } => body.is_end_stream(),
             Inner::Request(body) => body.is_end_stream(),
             Inner::Answer(answer) => answer.is_end_stream(),
+            Inner::Relayed(_) => false,
         }
     }
 
@@ -190,6 +211,7 @@ impl http_body::Body for Body {
             Inner::Stream { body, .. } => body.size_hint(),
             Inner::Request(body) => body.size_hint(),
             Inner::Answer(answer) => answer.size_hint(),
+            Inner::Relayed(_) => SizeHint::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
 use weft_certs::{Identity, Refusal, SpiffeId};
 
-use super::{body::Body, http1, pool::STREAMS_PER_CONNECTION, server::MAX_HEAD};
+use super::{body::Body, http1, pool::STREAMS_PER_CONNECTION, server::MAX_HEADER_LIST};
 use crate::{
     error::{Kind, ProxyError},
     net::{self, Coalesced, Hop, Io, Socket},
@@ -30,7 +30,7 @@ pub struct Client {
     metrics: Arc<Metrics>,
 }
 
-const BROKEN_REQUEST: &str = "the request's body broke off or is malformed";
+pub const BROKEN_REQUEST: &str = "the request's body broke off or is malformed";
 const H2_STREAM_WINDOW: u32 = 256 << 10;
 /// A caller that does not read its answer must not stop the others on the connection.
 const H2_CONNECTION_WINDOW: u32 = H2_STREAM_WINDOW * STREAMS_PER_CONNECTION as u32;
@@ -65,7 +65,8 @@ impl Client {
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(H2_STREAM_WINDOW)
                 .initial_connection_window_size(H2_CONNECTION_WINDOW)
-                .max_header_list_size(MAX_HEAD as u32)
+                .max_header_list_size(MAX_HEADER_LIST)
+                .max_concurrent_reset_streams(STREAMS_PER_CONNECTION * 10)
                 .handshake(TokioIo::new(io))
                 .await
                 .map_err(|e| no_http(target, &e))?;
@@ -97,16 +98,8 @@ impl Client {
         }
     }
 
-    /// The same for an HTTP/2 connection.
-    pub fn broken_http2(&self, target: &Target, error: &hyper::Error) -> ProxyError {
-        // The only part of a request that can fail on this side is its body, which comes from the caller.
-        match error.is_user() {
-            true => ProxyError::new(Kind::BadRequest, BROKEN_REQUEST),
-            false => self.broken_off(target, error),
-        }
-    }
-
-    fn broken_off(&self, target: &Target, error: &(dyn std::error::Error + 'static)) -> ProxyError {
+    /// The same for an HTTP/2 connection, which does not say which side it was.
+    pub fn broken_off(&self, target: &Target, error: &(dyn std::error::Error + 'static)) -> ProxyError {
         let refusal = weft_certs::handshake_refusal(error);
         if let Refusal::Alert(_) = refusal {
             // In TLS 1.3 a server refuses our certificate only after our side of the handshake is done.

@@ -198,7 +198,7 @@ impl Pool {
 
     /// Room on a shared connection. Waiting for another request's connect counts as connecting.
     async fn place(&self, target: &Arc<Target>, hop: Hop, connect_limit: Duration) -> Result<Place, ProxyError> {
-        let place = || self.with_slot(target, |slot| slot.multiplexed(hop).place());
+        let place = || self.with_slot(target, |slot| slot.multiplexed(hop).place(self.now()));
         if let Some(place) = place() {
             return Ok(place);
         }
@@ -209,7 +209,7 @@ impl Pool {
                 return Ok(place);
             }
             let sender = Box::pin(self.client.http2(target, hop, connect_limit)).await?;
-            Ok(self.with_slot(target, |slot| slot.multiplexed(hop).add(sender)))
+            Ok(self.with_slot(target, |slot| slot.multiplexed(hop).add(sender, self.now())))
         })
         .await
     }
@@ -249,7 +249,7 @@ impl Pool {
     }
 
     fn put(&self, target: Arc<Target>, connection: http1::Connection, place: Option<OwnedSemaphorePermit>) {
-        let since = self.sweeps.load(Ordering::Relaxed);
+        let since = self.now();
         let mut slots = self.lock();
         let idle = &mut slots.entry(target).or_default().idle;
         if idle.len() < IDLE_PER_TARGET {
@@ -262,9 +262,9 @@ impl Pool {
         let sweep = self.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
         self.lock().retain(|target, slot| {
             slot.idle.retain_mut(|idle| sweep - idle.since < IDLE_SWEEPS && idle.connection.is_open());
-            let mut in_use = false;
+            let mut in_use = slot.dedicated.available_permits() < DEDICATED;
             for multiplexed in [&mut slot.http2, &mut slot.http1_streams] {
-                multiplexed.forget_closed();
+                multiplexed.sweep(sweep, IDLE_SWEEPS);
                 in_use |= multiplexed.is_in_use();
             }
             let known = Arc::strong_count(target) > 1;
@@ -282,10 +282,15 @@ impl Pool {
         match failure.take_message() {
             Some(request) if reused => Ok(request),
             request => {
-                let error = self.client.broken_http2(target, &failure.into_error());
+                let error = self.client.broken_off(target, &failure.into_error());
                 Err(Unanswered { error, request: request.map(Box::new) })
             }
         }
+    }
+
+    /// The number of the last sweep: the pool's clock.
+    fn now(&self) -> u64 {
+        self.sweeps.load(Ordering::Relaxed)
     }
 
     fn with_slot<T>(&self, target: &Arc<Target>, act: impl FnOnce(&mut Slot) -> T) -> T {

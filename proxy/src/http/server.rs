@@ -21,6 +21,8 @@ use crate::{
 
 /// The largest head, in bytes, that is read or sent.
 pub const MAX_HEAD: usize = 64 << 10;
+/// The same head in HTTP/2, which counts 32 bytes more for each field (RFC 9113 §6.5.2).
+pub const MAX_HEADER_LIST: u32 = (MAX_HEAD + 128 * 32 + 1024) as u32;
 const MAX_STREAMS: u32 = 250;
 const H2_STREAM_WINDOW: u32 = 256 << 10;
 /// A callee that does not read a request must not stop the others on the connection.
@@ -94,13 +96,15 @@ async fn serve_http2<H: Handler>(connection: http1::Connection, handler: Arc<H>,
     let service = service_fn(move |request: Request<Incoming>| {
         let handler = handler.clone();
         // Boxed, since hyper moves the future into a task for each request.
-        Box::pin(async move { Ok::<_, Infallible>(handler.handle(request.map(Body::stream)).await) })
+        Box::pin(async move { Ok::<_, Infallible>(handler.handle(request.map(Body::stream)).await.map(Body::moving)) })
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(Duration::from_secs(20)))
-        .max_header_list_size(MAX_HEAD as u32)
+        .max_header_list_size(MAX_HEADER_LIST)
+        // Callers that leave at once must not end the connection for the others.
+        .max_pending_accept_reset_streams(Some(MAX_STREAMS as usize))
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW);

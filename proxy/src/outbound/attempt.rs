@@ -21,6 +21,7 @@ use crate::{
     error::{Kind, ProxyError},
     http::{
         body::{Body, End, Hold},
+        client::BROKEN_REQUEST,
         headers,
         pool::Unanswered,
         upgrade,
@@ -96,14 +97,22 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// Set when the caller has sent all of its request.
+/// How far the caller is with its request.
 #[derive(Clone, Default)]
-pub(super) struct Sent(Arc<AtomicBool>);
+pub(super) struct Sent(Arc<Upload>);
+
+#[derive(Default)]
+struct Upload {
+    complete: AtomicBool,
+    broken: AtomicBool,
+}
 
 impl Hold for Sent {
     fn ended(self: Box<Self>, end: End<'_>) {
-        if let End::Complete { .. } = end {
-            self.0.store(true, Ordering::Relaxed);
+        match end {
+            End::Complete { .. } => self.0.complete.store(true, Ordering::Relaxed),
+            End::Failed => self.0.broken.store(true, Ordering::Relaxed),
+            End::Dropped => {}
         }
     }
 }
@@ -118,6 +127,10 @@ pub(super) fn prepare(
     match hop {
         Hop::Http1 | Hop::Http1Streams => {
             parts.version = Version::HTTP_11;
+            // `Host` says it: an authority in the target would travel in HTTP/2 as it came, with what is in it.
+            if parts.uri.authority().is_some() {
+                parts.uri = parts.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+            }
             headers::join_cookies(&mut parts.headers);
             if let Some(protocol) = switch {
                 upgrade::set(&mut parts.headers, protocol.clone());
@@ -137,7 +150,7 @@ pub(super) fn prepare(
     let sent = Sent::default();
     let body = match http_body::Body::is_end_stream(&body) {
         true => {
-            sent.0.store(true, Ordering::Relaxed);
+            sent.0.complete.store(true, Ordering::Relaxed);
             body
         }
         false => body.holding(Box::new(sent.clone())),
@@ -226,8 +239,12 @@ impl Call<'_> {
             Ok(Ok(response)) => {
                 return Ok((picked, response));
             }
+            Ok(Err(Unanswered { request: None, .. })) if self.sent.0.broken.load(Ordering::Relaxed) => {
+                // HTTP/2 does not say which side broke a stream off; the body does.
+                Unanswered { error: ProxyError::new(Kind::BadRequest, BROKEN_REQUEST), request: None }
+            }
             Ok(Err(unanswered)) => unanswered,
-            Err(error) if !self.sent.0.load(Ordering::Relaxed) => {
+            Err(error) if !self.sent.0.complete.load(Ordering::Relaxed) => {
                 // The backend cannot be blamed for a request that it has not got.
                 let details = format!("{}, and the request was not complete by then", error.details);
                 Unanswered { error: ProxyError::new(Kind::UploadTimeout, details), request: None }

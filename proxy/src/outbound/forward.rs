@@ -94,7 +94,8 @@ fn change_request(
 ) -> Result<(), headers::InvalidRewrite> {
     headers::strip_hop_by_hop(&mut parts.headers);
     headers::strip_asserted(&mut parts.headers);
-    if parts.headers.get(header::HOST) != Some(host) {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    if hosts.next() != Some(host) || hosts.next().is_some() {
         parts.headers.insert(header::HOST, host.clone());
     }
     for filters in filters {
@@ -191,4 +192,23 @@ fn redirected(
 fn fallback_note(open: &Backend, used: &Backend) -> HeaderValue {
     let details = format!("circuit open for {}, answered by its fallback {}", open.label, used.label);
     ProxyStatus::new(answer::name(Direction::Outbound)).next_hop(&used.label).details(&details).to_header_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callee_gets_the_one_host_that_was_addressed() {
+        for hosts in [&["orders"][..], &["orders", "evil"], &["evil", "orders"], &[]] {
+            let mut request = Request::get("http://orders/");
+            for host in hosts {
+                request = request.header(header::HOST, *host);
+            }
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            let none = Filters::default();
+            change_request(&mut parts, &HeaderValue::from_static("orders"), [&none, &none], None).unwrap();
+            assert_eq!(parts.headers.get_all(header::HOST).iter().collect::<Vec<_>>(), ["orders"], "{hosts:?}");
+        }
+    }
 }

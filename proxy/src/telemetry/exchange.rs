@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderMap, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, StatusCode, Version, header, request::Parts, uri::Authority};
 
 use super::{
     AccessLog, Metrics,
@@ -90,7 +90,9 @@ fn record(direction: Direction, parts: &Parts) -> Record {
         let value = parts.headers.get(name).map(|value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()));
         value.map(String::from).unwrap_or_default()
     };
-    let authority = parts.uri.authority().map_or_else(|| text(header::HOST.as_str()), ToString::to_string);
+    // Without a user's name and password.
+    let host = |authority: &Authority| authority.as_str().rsplit('@').next().unwrap_or_default().to_owned();
+    let authority = parts.uri.authority().map_or_else(|| text(header::HOST.as_str()), host);
     Record {
         time: now(),
         direction: direction.as_str(),

@@ -2,12 +2,14 @@
 
 use std::{
     future::poll_fn,
+    pin::pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::{
     Connection, Error, Refusal,
@@ -184,6 +186,45 @@ impl Answer {
         if let Some((connection, _)) = &mut self.path {
             let _ = self.upload.poll(connection, cx);
         }
+    }
+
+    /// Whether the request is still being sent.
+    pub fn is_sending(&self) -> bool {
+        !self.upload.is_over()
+    }
+
+    /// Moves this in a task of its own, for a reader that asks for frames only when it has room for them: the request goes
+    /// on all the same, on which the other side may wait before it reads.
+    pub fn relayed(mut self) -> mpsc::Receiver<Result<Frame<Bytes>, Error>> {
+        let (frames, relayed) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(room) = self.room(&frames).await {
+                let frame = tokio::select! {
+                    frame = poll_fn(|cx| self.poll_frame(cx)) => frame,
+                    () = frames.closed() => return,
+                };
+                let Some(frame) = frame else { return };
+                let is_last = frame.is_err();
+                room.send(frame);
+                if is_last {
+                    return;
+                }
+            }
+        });
+        relayed
+    }
+
+    /// Waits for room; `None`: nobody reads any more.
+    async fn room<'f, T>(&mut self, frames: &'f mpsc::Sender<T>) -> Option<mpsc::Permit<'f, T>> {
+        let mut room = pin!(frames.reserve());
+        let room = poll_fn(|cx| {
+            let polled = room.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.keep_moving(cx);
+            }
+            polled
+        });
+        room.await.ok()
     }
 
     /// A connection on which the request was not sent to its end is closed.

@@ -20,6 +20,8 @@ pub(super) struct Multiplexed {
 struct Shared {
     sender: SendRequest<Body>,
     streams: Arc<()>,
+    /// The sweep before its last use.
+    used: u64,
 }
 
 /// Room for one request on a connection.
@@ -31,23 +33,34 @@ pub(super) struct Place {
 }
 
 impl Multiplexed {
-    pub(super) fn place(&self) -> Option<Place> {
-        let has_room = |shared: &&Shared| {
+    pub(super) fn place(&mut self, sweep: u64) -> Option<Place> {
+        let has_room = |shared: &&mut Shared| {
             !shared.sender.is_closed() && Arc::strong_count(&shared.streams) <= STREAMS_PER_CONNECTION
         };
-        let shared = self.connections.iter().find(has_room)?;
+        let shared = self.connections.iter_mut().find(has_room)?;
+        shared.used = sweep;
         Some(Place { sender: shared.sender.clone(), stream: shared.streams.clone(), reused: true })
     }
 
     /// Takes a new connection in, and gives the first place on it.
-    pub(super) fn add(&mut self, sender: SendRequest<Body>) -> Place {
+    pub(super) fn add(&mut self, sender: SendRequest<Body>, sweep: u64) -> Place {
         let streams = Arc::new(());
-        self.connections.push(Shared { sender: sender.clone(), streams: streams.clone() });
+        self.connections.push(Shared { sender: sender.clone(), streams: streams.clone(), used: sweep });
         Place { sender, stream: streams, reused: false }
     }
 
     pub(super) fn forget_closed(&mut self) {
         self.connections.retain(|shared| !shared.sender.is_closed());
+    }
+
+    /// Forgets the closed ones, and closes those that were not used for so many sweeps.
+    pub(super) fn sweep(&mut self, sweep: u64, limit: u64) {
+        self.connections.retain_mut(|shared| {
+            if Arc::strong_count(&shared.streams) > 1 {
+                shared.used = sweep;
+            }
+            !shared.sender.is_closed() && sweep - shared.used < limit
+        });
     }
 
     /// Whether there is a connection, or somebody makes one.

@@ -382,6 +382,26 @@ async fn an_upload_that_broke_off_stays_broken() {
     assert_eq!(peer.rest().await, "");
 }
 
+/// HTTP/2 asks for frames only when it has room for them; the callee may read the request only when its answer is taken.
+#[tokio::test]
+async fn a_relayed_answer_lets_the_request_go_on_while_nobody_takes_it() {
+    let (callee, listener) = callee().await;
+    let (mut caller, body) = upload(Some(5)).await;
+    let peer = async {
+        let mut peer = accept(&listener).await;
+        peer.head().await;
+        peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n2\r\nho\r\n").await;
+        peer
+    };
+    let (mut peer, response) = tokio::join!(peer, callee.send(request(Method::POST, body)));
+    let body = response.unwrap().into_body().moving();
+    caller.send("hello").await;
+    assert_eq!(within(peer.take(5)).await, "hello");
+    peer.send("0\r\n\r\n").await;
+    let (text, _, broke_off) = read(body).await;
+    assert_eq!((text.as_str(), broke_off), ("hiho", false));
+}
+
 /// Whoever answers before it has got the request may take the rest of it for anything.
 #[tokio::test]
 async fn a_connection_is_not_used_again_when_the_request_was_not_sent_to_its_end() {
