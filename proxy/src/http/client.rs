@@ -3,13 +3,17 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
 use weft_certs::{Identity, Refusal, SpiffeId};
 
-use super::{body::Body, http1, pool::STREAMS_PER_CONNECTION, server::MAX_HEADER_LIST};
+use super::{
+    body::Body,
+    http1,
+    pool::STREAMS_PER_CONNECTION,
+    server::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, MAX_HEADER_LIST},
+};
 use crate::{
     error::{Kind, ProxyError},
     net::{self, Coalesced, Hop, Io, Socket},
@@ -31,9 +35,6 @@ pub struct Client {
 }
 
 pub const BROKEN_REQUEST: &str = "the request's body broke off or is malformed";
-const H2_STREAM_WINDOW: u32 = 256 << 10;
-/// A caller that does not read its answer must not stop the others on the connection.
-const H2_CONNECTION_WINDOW: u32 = H2_STREAM_WINDOW * STREAMS_PER_CONNECTION as u32;
 /// A dead peer is noticed well before a request times out on it.
 const H2_KEEP_ALIVE: Duration = Duration::from_secs(10);
 const H2_KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);

@@ -61,9 +61,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// the message are for all recipients and cannot be listed: otherwise a caller could make a proxy drop what another
 /// proxy said about it.
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let tokens = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    tokens
-        .map(<[u8]>::trim_ascii)
+    list(headers, &CONNECTION)
         .filter(|token| !token.eq_ignore_ascii_case(b"close"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .filter(|name| !is_hop_by_hop(name) && !is_for_all_recipients(name))
@@ -78,17 +76,20 @@ fn is_for_all_recipients(name: &HeaderName) -> bool {
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
-    has_token(headers, TE, b"trailers")
+    // Parameters (`;q=`) are not part of the token.
+    let mut codings = list(headers, &TE).filter_map(|item| item.split(|byte| *byte == b';').next());
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Whether a field that is a list of tokens has this one, in any case. Parameters (`;q=`) are not part of the token.
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &[u8]) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|item| item.split(|byte| *byte == b';').next())
-        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+/// The items of a field that is a list, over all its lines.
+fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(name).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// Whether `Connection` lists this option, in any case.
+pub fn connection_lists(headers: &HeaderMap, option: &[u8]) -> bool {
+    list(headers, &CONNECTION).any(|item| item.eq_ignore_ascii_case(option))
 }
 
 /// HTTP/2 may split cookies over several fields, HTTP/1.1 may not (RFC 9113 §8.2.3): call this when the request goes out

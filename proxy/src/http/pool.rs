@@ -16,17 +16,17 @@ use hyper::{Request, Response, client::conn::TrySendError};
 use rustc_hash::FxHashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use multiplexed::STREAMS_PER_CONNECTION;
-use multiplexed::{Multiplexed, Place};
-
-mod multiplexed;
-
 use super::{
     body::Body,
     client::{self, Client, Target},
     http1,
 };
 use crate::{error::ProxyError, net::Hop};
+
+pub use multiplexed::STREAMS_PER_CONNECTION;
+use multiplexed::{Multiplexed, Place};
+
+mod multiplexed;
 
 /// Idle connections are closed before the other side would: its own limit is longer.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(50);
@@ -129,9 +129,8 @@ impl Pool {
         request: Request<Body>,
     ) -> Result<Response<Body>, Unanswered> {
         let path = match hop {
-            Hop::Http1 => self.dedicated(target, None),
-            Hop::Http1Streams => self.dedicated_or_shared(target),
             Hop::Http2 => Path::Shared,
+            Hop::Http1 | Hop::Http1Streams => self.http1_path(target, hop),
         };
         match path {
             Path::Dedicated(connection, place) => {
@@ -214,21 +213,13 @@ impl Pool {
         .await
     }
 
-    /// A connection for one request at a time: an idle one, or a new one. `place` is what a new one needs.
-    fn dedicated(&self, target: &Arc<Target>, place: Option<OwnedSemaphorePermit>) -> Path {
-        match self.take(target) {
-            Some((connection, place)) => Path::Dedicated(Some(connection), place),
-            None => Path::Dedicated(None, place),
-        }
-    }
-
-    /// As long as there are few, requests to another sidecar have connections of their own.
-    fn dedicated_or_shared(&self, target: &Arc<Target>) -> Path {
-        if target.identity.is_none() {
-            return self.dedicated(target, None);
-        }
+    /// An idle connection, else a new one; to another sidecar, a shared one once there are many.
+    fn http1_path(&self, target: &Arc<Target>, hop: Hop) -> Path {
         if let Some((connection, place)) = self.take(target) {
             return Path::Dedicated(Some(connection), place);
+        }
+        if hop == Hop::Http1 || target.identity.is_none() {
+            return Path::Dedicated(None, None);
         }
         match self.with_slot(target, |slot| slot.dedicated.clone()).try_acquire_owned() {
             Ok(place) => Path::Dedicated(None, Some(place)),

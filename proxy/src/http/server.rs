@@ -24,9 +24,9 @@ pub const MAX_HEAD: usize = 64 << 10;
 /// The same head in HTTP/2, which counts 32 bytes more for each field (RFC 9113 §6.5.2).
 pub const MAX_HEADER_LIST: u32 = (MAX_HEAD + 128 * 32 + 1024) as u32;
 const MAX_STREAMS: u32 = 250;
-const H2_STREAM_WINDOW: u32 = 256 << 10;
-/// A callee that does not read a request must not stop the others on the connection.
-const H2_CONNECTION_WINDOW: u32 = H2_STREAM_WINDOW * STREAMS_PER_CONNECTION as u32;
+pub const H2_STREAM_WINDOW: u32 = 256 << 10;
+/// Who does not read one message must not stop the others on the connection.
+pub const H2_CONNECTION_WINDOW: u32 = H2_STREAM_WINDOW * STREAMS_PER_CONNECTION as u32;
 
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

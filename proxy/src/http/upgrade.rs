@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, sync::oneshot};
 
-use super::{body::Body, http1};
+use super::{body::Body, headers::connection_lists, http1};
 use crate::{
     drain::Place,
     error::{Kind, ProxyError},
@@ -17,10 +17,7 @@ use crate::{
 /// for this hop.
 fn protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let protocol = headers.get(header::UPGRADE)?;
-    let connection = headers.get_all(header::CONNECTION).iter();
-    let listed = connection
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    let listed = connection_lists(headers, b"upgrade");
     // HTTP/2 is spoken from the first byte or not at all: as an upgrade it would carry requests past the routes.
     let is_h2c = protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
     (listed && !is_h2c).then(|| protocol.clone())

@@ -10,7 +10,7 @@ use super::{
     decoder::{Chunked, Decoder},
     encoder::{Encoder, put_field},
 };
-use crate::http::server::MAX_HEAD;
+use crate::http::{headers::connection_lists, server::MAX_HEAD};
 
 pub(super) const MAX_FIELDS: usize = 128;
 
@@ -239,12 +239,7 @@ fn is_chunked(headers: &HeaderMap, is_http11: bool) -> Result<bool, Refusal> {
 }
 
 fn stays_open(headers: &HeaderMap, is_http11: bool) -> bool {
-    let says = |word: &[u8]| {
-        let lines = headers.get_all(header::CONNECTION).iter();
-        let mut tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
-    };
-    if is_http11 { !says(b"close") } else { says(b"keep-alive") }
+    if is_http11 { !connection_lists(headers, b"close") } else { connection_lists(headers, b"keep-alive") }
 }
 
 /// Writes a request's head; returns how its body is framed, when it has one. `exact` is the length that the body itself
