@@ -17,12 +17,15 @@
 //!
 //! Without credentials: `GET /live` and `GET /ready` only. `GET /metrics` takes the token as well.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::resources::{Key, Manifest, Problem};
+use crate::{
+    resources::{Key, Manifest, Problem},
+    snapshot::WorkloadPort,
+};
 
 /// Resources to write, all or nothing, as one revision.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,12 +132,18 @@ pub struct WorkloadStatus {
     pub id: String,
     pub spiffe_id: String,
     pub service: Option<String>,
+    /// Of the first of its ports.
     pub address: Option<String>,
+    #[serde(default)]
+    pub ports: Vec<WorkloadPort>,
     pub labels: BTreeMap<String, String>,
     /// Its streams are open.
     pub connected: bool,
-    /// Its app answers and it takes part in balancing.
+    /// Its application is healthy and it takes part in balancing, at all of its ports.
     pub serving: bool,
+    /// Why its application is not healthy, in words; empty while it is.
+    #[serde(default)]
+    pub cause: String,
     /// The revision of the configuration that it has acknowledged in full.
     pub acknowledged: Option<u64>,
     /// Resources that it refused, with the reason.
@@ -151,7 +160,11 @@ pub struct EndpointStatus {
     pub address: String,
     /// `None`: outside the mesh, reached in plaintext.
     pub spiffe_id: Option<String>,
+    /// It takes part in balancing.
     pub healthy: bool,
+    /// Why it does not, in words, where its sidecar has said so.
+    #[serde(default)]
+    pub cause: String,
     pub labels: BTreeMap<String, String>,
     pub source: String,
 }
@@ -160,6 +173,9 @@ pub struct EndpointStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Routes {
     pub service: String,
+    /// Its virtual addresses, under which programs whose traffic is intercepted reach it.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     pub ports: Vec<PortRoutes>,
 }
 
@@ -195,6 +211,9 @@ pub struct CircuitStatus {
     pub cause: String,
     pub since: Timestamp,
     pub times_opened: u64,
+    /// Every request passes, whatever the state.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

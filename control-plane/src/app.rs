@@ -7,7 +7,7 @@ use std::{
     io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, atomic::AtomicU64},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context;
@@ -25,10 +25,12 @@ use crate::{
     config::Config,
     data_dir::DataDir,
     endpoints::dns,
+    first_rules,
     fleet::Fleet,
     mesh::{self, Mesh},
+    quotas::Quotas,
     serve::{
-        admin, discovery, grpc, identity,
+        self, admin, discovery, grpc, identity,
         listener::{Acceptor, Places},
         workloads,
     },
@@ -77,6 +79,9 @@ impl App {
         let (grpc, admin) = (grpc_listener.local_addr()?, admin_listener.local_addr()?);
         let lasting = Lasting::open(&config, grpc, admin)?;
         let parts = Parts::new(&config, lasting.store, lasting.ca, &lasting.credentials).await?;
+        if let Some(file) = &config.rules {
+            first_rules::apply(&parts.mesh, file).await?;
+        }
         parts.start_background(&config)?;
         let tasks = parts.tasks.clone();
         let places = Places::within(getrlimit(Resource::Nofile).current);
@@ -199,6 +204,14 @@ impl Parts {
                 store: self.store.clone(),
                 fleet: self.fleet.clone(),
                 metrics: self.metrics.clone(),
+                trust_domain: config.trust_domain.clone(),
+                holders: Arc::new(AtomicU64::new(1)),
+                tasks: self.tasks.clone(),
+            },
+            quotas: serve::quotas::Quotas {
+                mesh: self.mesh.clone(),
+                fleet: self.fleet.clone(),
+                quotas: Arc::new(Quotas::new(Instant::now())),
                 trust_domain: config.trust_domain.clone(),
                 holders: Arc::new(AtomicU64::new(1)),
                 tasks: self.tasks.clone(),

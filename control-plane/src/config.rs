@@ -50,6 +50,10 @@ pub struct Config {
     #[arg(long, env = "WEFT_DNS_SERVER", value_name = "IP:PORT")]
     pub dns_server: Option<SocketAddr>,
 
+    /// Resources to begin with: applied at the first start, while there are none. Later starts leave the file alone.
+    #[arg(long, env = "WEFT_RULES", value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+
     /// What to log: a level, or a filter such as `info,weft_control_plane::serve=debug`.
     #[arg(long, env = "WEFT_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,

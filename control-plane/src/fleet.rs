@@ -30,6 +30,8 @@ pub struct Sidecar {
     /// Resources that it refused, with the reason.
     pub rejected: BTreeMap<(Kind, String), String>,
     pub circuits: Vec<Circuit>,
+    /// Why its application is not healthy; empty while it is.
+    pub cause: String,
     pub svid_not_after: Option<Timestamp>,
     pub version: String,
     last_seen: Instant,
@@ -45,6 +47,7 @@ pub struct Circuit {
     pub cause: String,
     pub since: Timestamp,
     pub times_opened: u64,
+    pub dry_run: bool,
 }
 
 /// The id is in use by a workload of another identity.
@@ -124,6 +127,7 @@ impl Sidecar {
             acknowledged: None,
             rejected: BTreeMap::new(),
             circuits: Vec::new(),
+            cause: String::new(),
             svid_not_after: None,
             version: String::new(),
             last_seen: Instant::now(),

@@ -10,21 +10,28 @@ mod encoded;
 mod owner;
 mod published;
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use weft_certs::TrustBundle;
+use weft_proxy_api::ServiceName;
 
 use crate::{
     admin_api::{ApplyRequest, Change, DeleteRequest, RollbackRequest},
     endpoints::{
-        dns::Host,
+        dns::{Host, Resolved},
         registration::{Holder, Leases},
     },
     fleet::Fleet,
     resources::{Key, Problem},
-    store::{Registration, Store, StoreError},
+    snapshot::{Input, VirtualAddresses},
+    store::{Documents, Registration, Store, StoreError},
     tasks::Tasks,
     telemetry::Metrics,
 };
@@ -69,25 +76,50 @@ pub struct Parts {
     pub tasks: Tasks,
 }
 
+/// What the store holds at the start.
+struct Kept {
+    revision: u64,
+    documents: Documents,
+    registrations: BTreeMap<String, (Registration, u64)>,
+    resolved: Resolved,
+    virtual_addresses: BTreeMap<ServiceName, Ipv4Addr>,
+}
+
+impl Kept {
+    fn read(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            revision: store.revision()?,
+            documents: store.documents()?,
+            registrations: store.registrations()?,
+            resolved: store.resolved()?,
+            virtual_addresses: store.virtual_addresses()?,
+        })
+    }
+}
+
 impl Mesh {
     /// Loads what the store holds, compiles it, and starts the owner, which ends with the last handle.
     ///
     /// # Errors
     /// The store cannot be read, or holds what is no resource any more.
     pub async fn start(parts: Parts) -> Result<Self, MeshError> {
-        let (revision, documents, registrations, resolved) = crate::store::blocking(&parts.store, |store| {
-            Ok((store.revision()?, store.documents()?, store.registrations()?, store.resolved()?))
-        })
-        .await?;
-        let objects = change::read(documents, revision)?;
+        let kept = crate::store::blocking(&parts.store, Kept::read).await?;
+        let objects = change::read(kept.documents, kept.revision)?;
         let mut leases = Leases::new(parts.endpoint_grace);
-        for (id, registration) in registrations {
-            parts.fleet.restore(&id, &registration.identity);
+        for (id, registration) in kept.registrations {
+            parts.fleet.restore(&id, &registration.0.identity);
             leases.restore(id, registration, tokio::time::Instant::now());
         }
+        let input = Input {
+            objects: Arc::new(objects.into_iter().collect()),
+            workloads: Arc::new(leases.iter().collect()),
+            resolved: Arc::new(kept.resolved),
+            virtual_addresses: VirtualAddresses::restore(kept.virtual_addresses),
+        };
         let (commands, mailbox) = mpsc::channel(MAILBOX);
         let tasks = parts.tasks.clone();
-        let (owner, published, hosts) = Owner::new(parts, Loaded { revision, objects, leases, resolved });
+        let loaded = Loaded { revision: kept.revision, leases, input };
+        let (owner, published, hosts) = Owner::start(parts, loaded).await;
         tasks.spawn_to_end(owner.run(mailbox));
         Ok(Self { commands, published, hosts })
     }

@@ -1,13 +1,14 @@
 //! The network: what sidecars and people can ask over it.
 //!
 //! Translates between messages and `mesh`; decides who may ask, and nothing about the answer. `listener` is below both
-//! servers: `grpc` (discovery, identity, workloads) and `admin`.
+//! servers: `grpc` (discovery, identity, workloads, quotas) and `admin`.
 
 pub mod admin;
 pub mod discovery;
 pub mod grpc;
 pub mod identity;
 pub mod listener;
+pub mod quotas;
 pub mod workloads;
 
 use weft_certs::{SpiffeId, TrustDomain};

@@ -15,6 +15,7 @@ mod events;
 mod faulty;
 mod registrations;
 mod tokens;
+mod virtual_addresses;
 
 use std::{
     convert::Infallible,
@@ -28,6 +29,7 @@ use redb::{Database, DatabaseError, Durability, ReadableDatabase, TableDefinitio
 pub use events::{Delta, Documents, Event, NewEvent};
 pub use registrations::Registration;
 pub use tokens::{Account, JoinToken, NewToken, TokenRefusal, equal_in_constant_time, sha256};
+pub use virtual_addresses::AddressChanges;
 
 /// Raised when the layout of the file changes; an older program then refuses the file instead of misreading it.
 const FORMAT: u64 = 1;
@@ -95,7 +97,8 @@ impl Store {
             transaction.open_table(META)?.insert("format", FORMAT.to_be_bytes().as_slice())?;
             events::create_tables(transaction)?;
             tokens::create_tables(transaction)?;
-            registrations::create_tables(transaction)
+            registrations::create_tables(transaction)?;
+            virtual_addresses::create_tables(transaction)
         })
     }
 

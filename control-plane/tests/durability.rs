@@ -1,4 +1,5 @@
-//! `kill -9` at random moments during applies: whatever was acknowledged is there afterwards, in order.
+//! `kill -9` at random moments during applies: whatever was acknowledged is there afterwards, in order, and services have the
+//! addresses that were told.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -88,4 +89,34 @@ async fn check_contents(admin: &Admin, acknowledged: &[(u64, u32)]) {
             &item.unwrap_or_else(|| panic!("revision {revision} lacks {name}"))["spec"]["static"][0]["address"];
         assert_eq!(*address, format!("10.0.0.1:{}", value + 1), "revision {revision}");
     }
+}
+
+/// Two names whose hashes want one place: which of them has it can only be known from the disk.
+const COLLIDING: [&str; 2] = ["s17837", "s16823"];
+
+#[tokio::test]
+async fn virtual_addresses_are_the_same_after_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let mut told = Vec::new();
+    let Process { mut child, admin } = Process::start(&data_dir).await;
+    for name in COLLIDING {
+        let request = apply_service(name, "10.0.0.1:80");
+        let (status, change) = admin.send(Method::POST, "/v1/apply", request).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{change}");
+        told.push(addresses(&admin, name).await);
+    }
+    assert_eq!(told[0].as_array().unwrap().len(), 2);
+    assert_ne!(told[0], told[1]);
+    child.start_kill().unwrap();
+    child.wait().await.unwrap();
+
+    let process = Process::start(&data_dir).await;
+    for (name, told) in COLLIDING.into_iter().zip(told) {
+        assert_eq!(addresses(&process.admin, name).await, told, "{name}");
+    }
+}
+
+async fn addresses(admin: &Admin, service: &str) -> Value {
+    admin.get(&format!("/v1/services/shop/{service}/routes")).await.1["addresses"].clone()
 }

@@ -17,11 +17,13 @@ use serde::Deserialize;
 use weft_certs::{SpiffeId, TrustDomain};
 use weft_control_plane::{
     resources::{self, MeshServiceSpec, Object, Objects, Source, Spec},
-    snapshot::{Input, Snapshot, WorkloadEndpoint, Workloads, describe_routes},
+    snapshot::{
+        Input, Snapshot, VirtualAddresses, WorkloadEndpoint, WorkloadPort, WorkloadPorts, Workloads, describe_routes,
+    },
 };
 use weft_proxy_api::{
-    Backend, Destination, EndpointSet, Resource, Service, ServiceName, ServicePort, State,
-    route::{Route, Rule},
+    Backend, Destination, EndpointSet, Host, Leads, Resource, Service, ServiceName, ServicePort, State,
+    route::{Route, Rule, TlsRoute},
 };
 
 #[derive(Default, Deserialize)]
@@ -41,9 +43,22 @@ struct Workload {
     port: u16,
     address: SocketAddr,
     #[serde(default)]
+    order: u64,
+    #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default)]
     zone: String,
+    #[serde(default = "yes")]
+    serving: bool,
+    #[serde(default)]
+    further: Vec<FurtherPort>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FurtherPort {
+    port: u16,
+    address: SocketAddr,
     #[serde(default = "yes")]
     serving: bool,
 }
@@ -78,11 +93,16 @@ impl Case {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::compile(Input {
+        let mut input = Input {
             objects: Arc::new(self.objects.clone()),
             workloads: Arc::new(self.workloads.iter().cloned().collect()),
             resolved: Arc::new(self.resolved.clone()),
-        })
+            virtual_addresses: VirtualAddresses::default(),
+        };
+        for service in Snapshot::compile(input.clone()).services() {
+            input.virtual_addresses.give(&service);
+        }
+        Snapshot::compile(input)
     }
 }
 
@@ -94,12 +114,20 @@ impl Workload {
             identity: SpiffeId::workload(&trust_domain, &service.namespace, &service.service).unwrap(),
             id: self.id,
             service,
-            service_port: self.port,
-            address: self.address,
+            ports: WorkloadPorts {
+                first: WorkloadPort { service_port: self.port, address: self.address, serving: self.serving },
+                further_ports: self.further.into_iter().map(FurtherPort::into_port).collect(),
+            },
+            order: self.order,
             labels: self.labels,
             zone: self.zone,
-            serving: self.serving,
         }
+    }
+}
+
+impl FurtherPort {
+    fn into_port(self) -> WorkloadPort {
+        WorkloadPort { service_port: self.port, address: self.address, serving: self.serving }
     }
 }
 
@@ -137,6 +165,10 @@ fn readable(case: &Case) -> String {
         writeln!(text, "problem: {problem}").unwrap();
     }
     writeln!(text, "{:?}", snapshot.inbound("any")).unwrap();
+    for workload in &case.workloads {
+        writeln!(text, "{:?}", snapshot.inbound(&workload.id)).unwrap();
+    }
+    write_addresses(&mut text, case, &snapshot).unwrap();
     for service in snapshot.services() {
         for port in snapshot.service_ports(&service) {
             let name = service.port(port);
@@ -158,21 +190,52 @@ fn readable(case: &Case) -> String {
     text
 }
 
+/// Where every address leads that the case has, those that DNS said among them.
+fn write_addresses(text: &mut String, case: &Case, snapshot: &Snapshot) -> std::fmt::Result {
+    for service in snapshot.services() {
+        let Host { name, addresses } = snapshot.host(&service);
+        writeln!(text, "host {name} {addresses:?}")?;
+    }
+    let ports = snapshot.services().into_iter().flat_map(|service| {
+        snapshot.service_ports(&service).into_iter().map(|port| service.port(port)).collect::<Vec<_>>()
+    });
+    let endpoints = ports.flat_map(|name| snapshot.endpoints(&name).endpoints).map(|endpoint| endpoint.address);
+    let workloads = case.workloads.iter().flat_map(|workload| workload.ports.iter().map(|port| port.address));
+    for address in endpoints.chain(workloads).collect::<BTreeSet<_>>() {
+        match snapshot.address(address).leads {
+            Leads::Outside => writeln!(text, "{address} leads outside")?,
+            Leads::Service(service) => writeln!(text, "{address} leads to {service}")?,
+            Leads::Member { service, endpoint } => writeln!(text, "{address} leads to {service} {endpoint:?}")?,
+        }
+    }
+    Ok(())
+}
+
 fn write_service(text: &mut String, service: &Service) -> std::fmt::Result {
-    let Service { protocol, routes, rules, backends } = service;
+    let Service { protocol, routes, rules, backends, tls_routes, opaque_rule } = service;
     writeln!(text, "  protocol {protocol:?}")?;
+    for TlsRoute { hostnames, rule } in tls_routes {
+        writeln!(text, "  server name {hostnames:?} -> rule {rule}")?;
+    }
+    if let Some(rule) = opaque_rule {
+        writeln!(text, "  carried as bytes -> rule {rule}")?;
+    }
     for Route { matches, rule } in routes {
         writeln!(text, "  {matches:?} -> rule {rule}")?;
     }
-    for (index, Rule { origin, filters, action, timeouts }) in rules.iter().enumerate() {
-        writeln!(text, "  rule {index}, from {origin}\n    {action:?}\n    {filters:?}\n    {timeouts:?}")?;
+    for (index, Rule { origin, filters, action, policies }) in rules.iter().enumerate() {
+        writeln!(text, "  rule {index}, from {origin}\n    {action:?}\n    {filters:?}\n    {policies:?}")?;
     }
     for backend in backends {
         let Backend { name, protocol, load_balancer, circuit_breaker, endpoint_circuit_breaker, .. } = backend;
-        let Backend { max_ejected_percent, connect_timeout, fallback, .. } = backend;
+        let Backend { max_ejected_percent, min_available, connect_timeout, fallback, .. } = backend;
+        let Backend { bulkhead, retry_budget, .. } = backend;
         writeln!(text, "  backend {name} {protocol:?} {load_balancer:?}, connect within {connect_timeout:?}")?;
-        writeln!(text, "    {circuit_breaker:?}\n    each endpoint, of at most {max_ejected_percent} %:")?;
-        writeln!(text, "    {endpoint_circuit_breaker:?}")?;
+        writeln!(
+            text,
+            "    {circuit_breaker:?}\n    each endpoint, of at most {max_ejected_percent} %, {min_available} always stay:"
+        )?;
+        writeln!(text, "    {endpoint_circuit_breaker:?}\n    {bulkhead:?}\n    {retry_budget:?}")?;
         if let Some(fallback) = fallback {
             writeln!(text, "    fallback {fallback}")?;
         }
@@ -213,6 +276,19 @@ fn sidecars_read_what_is_sent() {
             let sent = Resource::EndpointSet(endpoints.clone()).encode();
             let Ok(Resource::EndpointSet(read)) = Resource::decode(sent) else { panic!("{} {name}", file.display()) };
             assert_eq!(read, endpoints, "{}", file.display());
+            let sent = Resource::Host(snapshot.host(&name.service_name())).encode();
+            let Ok(Resource::Host(read)) = Resource::decode(sent) else { panic!("{} {name}", file.display()) };
+            assert_eq!(read, snapshot.host(&name.service_name()), "{}", file.display());
+        }
+        for workload in &case.workloads {
+            for address in workload.ports.iter().map(|port| port.address) {
+                let sent = Resource::Address(snapshot.address(address)).encode();
+                let Ok(Resource::Address(read)) = Resource::decode(sent) else { panic!("{}", file.display()) };
+                assert_eq!(read, snapshot.address(address), "{}", file.display());
+            }
+            let sent = Resource::Inbound(snapshot.inbound(&workload.id)).encode();
+            let Ok(Resource::Inbound(read)) = Resource::decode(sent) else { panic!("{}", file.display()) };
+            assert_eq!(read, snapshot.inbound(&workload.id), "{}", file.display());
         }
     }
 }
@@ -230,17 +306,31 @@ fn equal_input_is_equal_bytes_and_other_input_is_not() {
     }
 }
 
-/// What the repository shows to people is accepted, all together.
+/// What the repository shows to people is accepted: the files of a folder all together, those of `policies` each with the
+/// services that they are for.
 #[test]
 fn the_examples_hold() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-    for example in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
-        let files = fs::read_dir(&example).unwrap().map(|entry| entry.unwrap().path());
-        let yaml = files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-        let all: Objects = yaml.flat_map(|file| parsed(&file)).collect();
-        assert!(!all.is_empty(), "{}", example.display());
-        assert_eq!(resources::check(&all, &registered(&all)), [], "{}", example.display());
+    for example in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        let files: Vec<PathBuf> = fs::read_dir(&example)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|file| file.extension().is_some_and(|extension| extension == "yaml"))
+            // Others are for Docker and Prometheus.
+            .filter(|file| fs::read_to_string(file).unwrap().contains("apiVersion: "))
+            .collect();
+        assert!(!files.is_empty(), "{}", example.display());
+        match example.ends_with("policies") {
+            false => accepted(&files),
+            true => files.iter().for_each(|file| accepted(&[example.join("services.yaml"), file.clone()])),
+        }
     }
+}
+
+/// An object of a later file stands in the place of one with the same name.
+fn accepted(files: &[PathBuf]) {
+    let all: Objects = files.iter().flat_map(|file| parsed(file)).collect();
+    assert_eq!(resources::check(&all, &registered(&all)), [], "{files:?}");
 }
 
 /// The services that the objects expect workloads of.

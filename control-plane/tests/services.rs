@@ -9,6 +9,8 @@ mod discovery;
 mod harness;
 #[path = "services/identity.rs"]
 mod identity;
+#[path = "services/quotas.rs"]
+mod quotas;
 #[path = "services/sidecar.rs"]
 mod sidecar;
 #[path = "services/workloads.rs"]

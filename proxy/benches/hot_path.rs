@@ -14,10 +14,11 @@ use std::{
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use prometheus_client::metrics::counter::Counter;
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
 use tokio::sync::watch;
 use weft_proxy::{
-    balance::Balancer,
+    balance::{Affinity, Balancer},
     http::headers,
     mesh::{
         backend::Watchers,
@@ -72,13 +73,13 @@ fn split(criterion: &mut Criterion) {
 fn pick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pick");
     for count in [2, 10, 100] {
-        let balancer = Balancer::new(policy::LoadBalancer::PeakEwma, 50, policy::CircuitBreaker::endpoint_default());
-        balancer.update(&endpoints(count));
-        let mut rng = rng();
+        let balancer = Balancer::new(&Backend::new(orders(0)), "".into(), Counter::default());
         let now = Instant::now();
+        balancer.update(&endpoints(count), now);
+        let mut rng = rng();
         group.bench_function(BenchmarkId::new("peak EWMA", count), |bench| {
             bench.iter(|| {
-                let mut picked = balancer.pick(now, &mut rng, None).unwrap();
+                let mut picked = balancer.pick(now, &mut rng, None, Affinity::default()).unwrap();
                 picked.head_arrived(now + Duration::from_millis(1));
                 picked.finish(Outcome::Success, now + Duration::from_millis(1), 0.5)
             });
@@ -135,12 +136,12 @@ fn metrics(criterion: &mut Criterion) {
 /// What an update costs from the decoded resources to live objects, when nothing was there before.
 fn snapshot(criterion: &mut Criterion) {
     let (service, endpoints) = (service(10, 1), endpoints(100));
-    let watchers = Watchers { metrics: Arc::new(Metrics::new()), transitions: watch::Sender::new(()) };
+    let watchers = Watchers { metrics: Arc::new(Metrics::new()), transitions: watch::Sender::new(()), zone: "".into() };
     criterion.bench_function("snapshot/10 rules, 100 endpoints", |bench| {
         bench.iter(|| {
             let live = compile::backends(&service, &Backends::default(), &watchers);
-            live.values().for_each(|backend| backend.balancer.update(&endpoints));
-            compile::destination(&orders(0), &service, &live)
+            live.values().for_each(|backend| backend.balancer.update(&endpoints, Instant::now()));
+            compile::destination(&orders(0), &service, &live, None, Arc::default())
         });
     });
 }

@@ -1,4 +1,4 @@
-//! The admin listener: `/live`, `/ready`, `/metrics`, `/config` to read; `/drain` and `/shutdown` to act, from
+//! The admin listener: `/live`, `/ready`, `/metrics` for everybody; `/config` to read, `/drain` and `/shutdown` to act, from
 //! loopback only.
 
 use std::{
@@ -48,7 +48,9 @@ async fn accept(listener: TcpListener, lifecycle: Arc<Lifecycle>) {
 
 async fn answer(lifecycle: &Lifecycle, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
     let acting = request.method() == Method::POST;
-    if acting && !peer.ip().is_loopback() {
+    // What the application talks to is nobody else's business.
+    let private = acting || request.uri().path() == "/config";
+    if private && !peer.ip().is_loopback() {
         return text(StatusCode::FORBIDDEN, "only from loopback\n");
     }
     if acting && comes_from_a_web_page(request.headers()) {

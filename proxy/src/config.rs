@@ -1,8 +1,16 @@
 //! The sidecar's settings: flags, environment and `--settings` file share one set of names.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod ports;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Args;
+
+pub use ports::ServedPort;
 
 const EXAMPLE: &str = "\
 Example:
@@ -39,9 +47,10 @@ pub struct Config {
     #[arg(long, env = "WEFT_SERVICE", value_name = "NAME", requires = "app")]
     pub service: Option<String>,
 
-    /// Port under which others reach the service
-    #[arg(long, env = "WEFT_SERVICE_PORT", value_name = "PORT", default_value_t = 80)]
-    pub service_port: u16,
+    /// Port under which others reach the service (repeatable): of the first, --app says where the application listens; on
+    /// each further one, which needs --intercept, the same application listens under the same number
+    #[arg(long = "service-port", env = "WEFT_SERVICE_PORT", value_name = "PORT", value_delimiter = ',', default_value = "80", value_parser = clap::value_parser!(u16).range(1..))]
+    pub service_ports: Vec<u16>,
 
     /// Where the application listens
     #[arg(long, env = "WEFT_APP", value_name = "IP:PORT")]
@@ -55,6 +64,30 @@ pub struct Config {
     #[arg(long, env = "WEFT_ZONE", default_value = "")]
     pub zone: String,
 
+    /// Carry the connections that `weft-proxy redirect` sends here, of an application that knows nothing of the sidecar
+    #[arg(long, env = "WEFT_INTERCEPT")]
+    pub intercept: bool,
+
+    /// Port on loopback to which the application's outgoing connections are redirected
+    #[arg(long, env = "WEFT_INTERCEPT_PORT", value_name = "PORT", default_value_t = 15001)]
+    pub intercept_port: u16,
+
+    /// Answer the DNS queries that `weft-proxy redirect --dns` sends here: names of the mesh get virtual addresses
+    #[arg(long, env = "WEFT_DNS")]
+    pub dns: bool,
+
+    /// Port on loopback to which the application's DNS queries are redirected
+    #[arg(long, env = "WEFT_DNS_PORT", value_name = "PORT", default_value_t = 15053)]
+    pub dns_port: u16,
+
+    /// Name server for everything that is not of the mesh (repeatable); default: those of /etc/resolv.conf
+    #[arg(long = "dns-upstream", env = "WEFT_DNS_UPSTREAM", value_name = "IP[:PORT]", value_delimiter = ',', value_parser = name_server)]
+    pub dns_upstream: Vec<SocketAddr>,
+
+    /// Connections that may be open at a time, in each direction; more are refused
+    #[arg(long, env = "WEFT_MAX_CONNECTIONS", value_name = "N", default_value_t = 20_000)]
+    pub max_connections: usize,
+
     /// Listener for the application's outgoing requests: an HTTP proxy
     #[arg(long, env = "WEFT_OUTBOUND_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:15008")]
     pub outbound_listen: SocketAddr,
@@ -63,7 +96,8 @@ pub struct Config {
     #[arg(long, env = "WEFT_INBOUND_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:15006")]
     pub inbound_listen: SocketAddr,
 
-    /// Address at which other sidecars reach the inbound listener; default: the address that it listens on
+    /// Address at which other sidecars reach this workload; default: the one that the inbound listener listens on, and
+    /// with --intercept the application's port on the address from which the control plane is reached
     #[arg(long, env = "WEFT_ADVERTISE", value_name = "IP[:PORT]", value_parser = advertise)]
     pub advertise: Option<Advertise>,
 
@@ -101,7 +135,7 @@ pub enum LogFormat {
 /// The address that others are told; without a port, the inbound listener's own port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advertise {
-    pub ip: std::net::IpAddr,
+    pub ip: IpAddr,
     pub port: Option<u16>,
 }
 
@@ -111,13 +145,35 @@ impl Config {
         self.workers.map_or(cpus.min(2), usize::from)
     }
 
-    /// Where other sidecars reach this one, given where the inbound listener came to be.
+    /// Where other sidecars reach this workload, given where the inbound listener came to be. Redirection brings
+    /// connections to the application's own port to the sidecar. `toward` finds the own address on the way to the control
+    /// plane.
     ///
     /// # Errors
     /// The listener takes every address, so that none can be told to others.
-    pub fn advertised(&self, inbound: SocketAddr) -> Result<SocketAddr, String> {
+    pub fn advertised(
+        &self,
+        inbound: SocketAddr,
+        toward: impl FnOnce(&str) -> std::io::Result<IpAddr>,
+    ) -> Result<SocketAddr, String> {
+        if let Some(app) = self.app.filter(|_| self.intercept) {
+            let ip = match (self.advertise, app.ip()) {
+                (Some(advertise), _) => advertise.ip,
+                (None, ip) if !ip.is_unspecified() && !ip.is_loopback() => ip,
+                (None, _) => toward(&self.control_plane).map_err(|error| {
+                    format!(
+                        "the address at which others reach this workload is not known, since there is no way to {}: \
+                         {error}; say it with --advertise IP",
+                        self.control_plane
+                    )
+                })?,
+            };
+            return Ok(SocketAddr::new(ip, self.advertise.and_then(|advertise| advertise.port).unwrap_or(app.port())));
+        }
         match self.advertise {
             Some(address) => Ok(SocketAddr::new(address.ip, address.port.unwrap_or(inbound.port()))),
+            // Who only calls is reached by nobody.
+            None if self.intercept => Ok(inbound),
             None if inbound.ip().is_unspecified() => Err(format!(
                 "--inbound-listen {inbound} takes every address: say with --advertise IP which one others reach"
             )),
@@ -152,6 +208,12 @@ fn advertise(text: &str) -> Result<Advertise, String> {
     text.parse().map(|ip| Advertise { ip, port: None }).map_err(|_| "expected IP or IP:PORT".to_owned())
 }
 
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    const DNS: u16 = 53;
+    let ip = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS));
+    text.parse().or_else(|_| ip()).map_err(|_| "expected IP or IP:PORT".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
@@ -164,7 +226,7 @@ mod tests {
         config: Config,
     }
 
-    fn config(flags: &[&str]) -> Config {
+    pub(super) fn config(flags: &[&str]) -> Config {
         let required = ["test", "--control-plane", "127.0.0.1:1", "--trust-anchor", "anchor.pem"];
         Cli::try_parse_from(required.iter().chain(flags)).unwrap().config
     }
@@ -178,10 +240,30 @@ mod tests {
     fn others_are_told_an_address_that_they_can_reach() {
         let inbound = "10.0.0.5:15006".parse().unwrap();
         let any = "0.0.0.0:15006".parse().unwrap();
-        assert_eq!(config(&[]).advertised(inbound), Ok(inbound));
-        assert!(config(&[]).advertised(any).unwrap_err().contains("--advertise"));
-        assert_eq!(config(&["--advertise", "10.0.0.7"]).advertised(any).unwrap().to_string(), "10.0.0.7:15006");
-        assert_eq!(config(&["--advertise", "10.0.0.7:1"]).advertised(any).unwrap().to_string(), "10.0.0.7:1");
+        let own = |_: &str| Ok([10, 0, 0, 9].into());
+        assert_eq!(config(&[]).advertised(inbound, own), Ok(inbound));
+        assert!(config(&[]).advertised(any, own).unwrap_err().contains("--advertise"));
+        let of = |flags: &[&str]| config(flags).advertised(any, own).unwrap().to_string();
+        assert_eq!(of(&["--advertise", "10.0.0.7"]), "10.0.0.7:15006");
+        assert_eq!(of(&["--advertise", "10.0.0.7:1"]), "10.0.0.7:1");
+        // A redirected application is reached at its own port.
+        let redirected = |flags: &[&str]| of(&[&["--intercept"], flags].concat());
+        assert_eq!(redirected(&["--app", "0.0.0.0:5432"]), "10.0.0.9:5432");
+        assert_eq!(redirected(&["--app", "127.0.0.1:5432"]), "10.0.0.9:5432");
+        assert_eq!(redirected(&["--app", "10.0.0.8:5432"]), "10.0.0.8:5432");
+        assert_eq!(redirected(&["--app", "0.0.0.0:5432", "--advertise", "10.0.0.7"]), "10.0.0.7:5432");
+        let lost = |_: &str| Err(std::io::Error::other("no route"));
+        let error = config(&["--intercept", "--app", "0.0.0.0:1"]).advertised(any, lost).unwrap_err();
+        assert!(error.contains("no route") && error.contains("--advertise"), "{error}");
+    }
+
+    #[test]
+    fn name_servers_have_a_port() {
+        let of = |text: &str| name_server(text).map(|address| address.to_string());
+        assert_eq!(of("10.0.0.2").unwrap(), "10.0.0.2:53");
+        assert_eq!(of("fd00::2").unwrap(), "[fd00::2]:53");
+        assert_eq!(of("10.0.0.2:5353").unwrap(), "10.0.0.2:5353");
+        assert!(of("dns.example.com").is_err());
     }
 
     #[test]

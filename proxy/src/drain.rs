@@ -1,7 +1,8 @@
 //! The one shutdown primitive: who works holds a place, who stops asks everybody to finish and waits.
 //!
-//! A drain has two ends: `begin` tells every connection to finish what it has and take nothing new, `finished` waits
-//! until the last one has gone. Inbound and outbound are drained apart, since an application's last outbound calls
+//! A drain has three steps: `announce` has every answer say that its connection will take no other request, so that
+//! callers leave by themselves; `begin` tells every connection to finish what it has and take nothing new; `finished`
+//! waits until the last one has gone. Inbound and outbound are drained apart, since an application's last outbound calls
 //! must still work when nothing comes in any more.
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio_util::{
 
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
+    announced: CancellationToken,
     begun: CancellationToken,
     places: TaskTracker,
 }
@@ -29,13 +31,19 @@ impl Drain {
         self.places.token()
     }
 
-    pub fn begin(&self) {
-        self.begun.cancel();
-        self.places.close();
+    /// Callers are to leave by themselves; whoever comes is still served.
+    pub fn announce(&self) {
+        self.announced.cancel();
     }
 
-    pub fn has_begun(&self) -> bool {
-        self.begun.is_cancelled()
+    pub fn is_announced(&self) -> bool {
+        self.announced.is_cancelled()
+    }
+
+    pub fn begin(&self) {
+        self.announced.cancel();
+        self.begun.cancel();
+        self.places.close();
     }
 
     /// Resolves when the drain has begun.
@@ -62,7 +70,7 @@ mod tests {
         let _stuck = drain.place();
         drop(quick);
         assert_eq!(drain.finished(Duration::from_secs(30)).await, 1);
-        assert!(drain.has_begun());
+        assert!(drain.is_announced());
     }
 
     #[tokio::test(start_paused = true)]

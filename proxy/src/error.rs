@@ -31,6 +31,8 @@ pub enum Kind {
     UnresolvedBackend,
     NoEndpoints,
     CircuitOpen,
+    /// The backend is given as much as it may be given at a time.
+    BulkheadFull,
     ConnectRefused,
     ConnectTimeout,
     ConnectFailed,
@@ -43,6 +45,18 @@ pub enum Kind {
     UploadTimeout,
     UpgradeFailed,
     Unsupported,
+    /// The port has a policy for requests, and the connection carries none.
+    NotHttp,
+    /// The address is not of the mesh, and only the mesh may be reached.
+    EgressDenied,
+    /// The port takes mutual TLS only.
+    PlaintextRefused,
+    /// The sidecar was about to reach itself.
+    Loop,
+    /// There are as many connections as there may be.
+    TooManyConnections,
+    /// More requests came than a rate limit lets through.
+    RateLimited,
 }
 
 impl ProxyError {
@@ -72,10 +86,27 @@ pub struct Meaning {
 }
 
 impl Kind {
+    /// Whether it is found out before anything of the request is sent on.
+    pub fn is_before_sending(self) -> bool {
+        matches!(self, Self::NoEndpoints | Self::ConnectRefused | Self::ConnectTimeout | Self::ConnectFailed)
+    }
+
+    /// Whether nothing of the request that failed so was sent.
+    pub fn is_unsent(self) -> bool {
+        self.is_before_sending() || matches!(self, Self::CircuitOpen | Self::BulkheadFull | Self::PeerNotTrusted)
+    }
+
+    /// Whether the backend was not to be had, so that something else may answer in its place.
+    pub fn is_of_the_backend(self) -> bool {
+        self.is_unsent() || matches!(self, Self::Reset | Self::ResponseTimeout)
+    }
+
     #[rustfmt::skip] // a table
     pub fn meaning(self) -> Meaning {
         const INVALID_ARGUMENT: u8 = 3;
+        const PERMISSION_DENIED: u8 = 7;
         const DEADLINE_EXCEEDED: u8 = 4;
+        const RESOURCE_EXHAUSTED: u8 = 8;
         const UNIMPLEMENTED: u8 = 12;
         const INTERNAL: u8 = 13;
         const UNAVAILABLE: u8 = 14;
@@ -88,6 +119,8 @@ impl Kind {
             Kind::UnresolvedBackend => (500, UNAVAILABLE,       "proxy_configuration_error", "unresolved_backend"),
             Kind::NoEndpoints       => (503, UNAVAILABLE,       "destination_unavailable",   "no_endpoints"),
             Kind::CircuitOpen       => (503, UNAVAILABLE,       "destination_unavailable",   "circuit_open"),
+            // gRPC: as gRFC A32 has it for calls beyond a limit of the client.
+            Kind::BulkheadFull      => (503, UNAVAILABLE,       "connection_limit_reached",  "bulkhead_full"),
             Kind::ConnectRefused    => (503, UNAVAILABLE,       "connection_refused",        "connect_refused"),
             Kind::ConnectTimeout    => (504, UNAVAILABLE,       "connection_timeout",        "connect_timeout"),
             Kind::ConnectFailed     => (503, UNAVAILABLE,       "destination_unavailable",   "connect_failed"),
@@ -97,6 +130,12 @@ impl Kind {
             Kind::UploadTimeout     => (504, DEADLINE_EXCEEDED, "http_response_timeout",     "upload_timeout"),
             Kind::UpgradeFailed     => (502, INTERNAL,          "http_upgrade_failed",       "upgrade_failed"),
             Kind::Unsupported       => (501, UNIMPLEMENTED,     "http_request_error",        "unsupported"),
+            Kind::NotHttp           => (400, INVALID_ARGUMENT,  "http_request_error",        "not_http"),
+            Kind::EgressDenied      => (403, PERMISSION_DENIED, "destination_ip_prohibited", "egress_denied"),
+            Kind::PlaintextRefused  => (403, PERMISSION_DENIED, "http_request_denied",       "plaintext_refused"),
+            Kind::Loop              => (508, UNAVAILABLE,       "proxy_loop_detected",       "loop"),
+            Kind::TooManyConnections => (503, UNAVAILABLE,      "connection_limit_reached",  "too_many_connections"),
+            Kind::RateLimited       => (429, RESOURCE_EXHAUSTED, "http_request_denied",      "rate_limited"),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Meaning { status, grpc, proxy_status, label }
@@ -109,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Kind; 17] = [
+    const ALL: [Kind; 24] = [
         Kind::BadRequest,
         Kind::NoAuthority,
         Kind::UnknownService,
@@ -118,6 +157,7 @@ mod tests {
         Kind::UnresolvedBackend,
         Kind::NoEndpoints,
         Kind::CircuitOpen,
+        Kind::BulkheadFull,
         Kind::ConnectRefused,
         Kind::ConnectTimeout,
         Kind::ConnectFailed,
@@ -127,6 +167,12 @@ mod tests {
         Kind::UploadTimeout,
         Kind::UpgradeFailed,
         Kind::Unsupported,
+        Kind::NotHttp,
+        Kind::EgressDenied,
+        Kind::PlaintextRefused,
+        Kind::Loop,
+        Kind::TooManyConnections,
+        Kind::RateLimited,
     ];
 
     #[test]

@@ -22,6 +22,8 @@ pub mod route;
 
 pub mod mesh;
 
+pub mod dns;
+
 pub mod discovery;
 
 pub mod inbound;
@@ -30,7 +32,11 @@ pub mod outbound;
 pub mod lifecycle;
 
 pub mod admin;
+pub mod doors;
+
 pub mod app;
+
+pub mod redirect;
 
 /// The version of this build, with its commit where that is known.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -61,6 +61,7 @@ impl Lifecycle {
     async fn leave(&self) -> usize {
         self.leaving.send_replace(true);
         self.ready.send_replace(false);
+        self.inbound.announce();
         if self.registered {
             let mut left = self.left.subscribe();
             let _ = tokio::time::timeout(LEAVE_LIMIT, left.wait_for(|left| *left)).await;

@@ -42,7 +42,11 @@ struct State {
     answered: AtomicU64,
     in_flight: AtomicU64,
     last: Mutex<HeaderMap>,
+    health: watch::Sender<StatusCode>,
 }
+
+/// Where it says how it is; no request there counts.
+pub const HEALTH: &str = "/healthz";
 
 impl App {
     pub async fn start(name: &str) -> Self {
@@ -55,6 +59,7 @@ impl App {
             answered: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             last: Mutex::default(),
+            health: watch::Sender::new(StatusCode::OK),
         });
         let serving = tokio::spawn(serve(listener, state.clone()));
         Self { address, state, serving }
@@ -67,6 +72,11 @@ impl App {
     /// What it does from now on, also with the requests that it holds.
     pub fn set(&self, behaviour: Behaviour) {
         self.state.behaviour.send_replace(behaviour);
+    }
+
+    /// What it answers at [`HEALTH`] from now on.
+    pub fn set_health(&self, status: StatusCode) {
+        self.state.health.send_replace(status);
     }
 
     /// Requests that came, as far as their head.
@@ -109,6 +119,11 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
 }
 
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == HEALTH {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = *state.health.borrow();
+        return Ok(response);
+    }
     state.begun.fetch_add(1, Ordering::SeqCst);
     let _in_flight = InFlight::enter(&state);
     let (parts, body) = request.into_parts();

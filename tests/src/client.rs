@@ -82,12 +82,25 @@ impl Connection {
         Ok(Self(sender))
     }
 
+    /// Whether the other side has not closed it yet.
+    pub fn is_open(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     /// # Errors
     /// The connection broke, or the answer did not come within [`PATIENCE`].
     pub async fn send(&mut self, request: http::request::Builder) -> Result<Answer, String> {
+        self.send_body(request, Bytes::new()).await
+    }
+
+    /// As [`send`](Self::send), with a body.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer did not come within [`PATIENCE`].
+    pub async fn send_body(&mut self, request: http::request::Builder, body: Bytes) -> Result<Answer, String> {
         let exchange = async {
             self.0.ready().await?;
-            Answer::read(self.0.send_request(request.body(Full::default()).unwrap()).await?).await
+            Answer::read(self.0.send_request(request.body(Full::new(body)).unwrap()).await?).await
         };
         let answer = timeout(PATIENCE, exchange).await.map_err(|_| "no answer".to_owned())?;
         answer.map_err(|error| format!("the connection broke: {error:?}"))

@@ -1,10 +1,7 @@
-//! A control plane: a process with a data folder, and the `weft` command pointed at it.
+//! A control plane: a process with a data folder, and the `weft` command pointed at it. Both on loopback, or in a
+//! network namespace.
 
-use std::{
-    net::SocketAddr,
-    process::{Command, Stdio},
-    time::SystemTime,
-};
+use std::{net::SocketAddr, process::Command, time::SystemTime};
 
 use http::{Request, header};
 use http_body_util::{BodyExt, Empty};
@@ -12,12 +9,12 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt, time::timeout};
 use weft_certs::{Ca, SpiffeId, TrustBundle};
 
-use crate::{Folder, PATIENCE, Process, SidecarBuilder, binary, eventually, tls};
+use crate::{Finished, Folder, PATIENCE, Place, Process, SidecarBuilder, binary, eventually, tls};
 
 pub struct ControlPlane {
+    place: Place,
     folder: Folder,
     flags: Vec<String>,
     process: Process,
@@ -34,35 +31,23 @@ struct Credentials {
     token: String,
 }
 
-/// A command that has ended.
-#[derive(Debug)]
-pub struct Finished {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Finished {
-    /// Its standard output. Panics if it failed.
-    pub fn expect_ok(self) -> String {
-        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
-        self.stdout
-    }
-}
-
 impl ControlPlane {
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
     pub async fn start_with(flags: &[&str]) -> Self {
-        let folder = Folder::new();
-        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (process, [grpc, admin]) = launch(&folder, &flags, [any, any]).await;
+        Self::start_at(Place::Machine, Folder::new(), flags, [any, any]).await
+    }
+
+    /// Elsewhere, at these addresses for sidecars and for commands. Its data is in `control-plane` in the folder.
+    pub async fn start_at(place: Place, folder: Folder, flags: &[&str], listen: [SocketAddr; 2]) -> Self {
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let (process, [grpc, admin]) = launch(&place, &folder, &flags, listen).await;
         let file = std::fs::read_to_string(folder.path().join("control-plane/admin.yaml")).unwrap();
         let credentials = serde_saphyr::from_str(&file).unwrap();
-        Self { folder, flags, process, grpc, admin, credentials }
+        Self { place, folder, flags, process, grpc, admin, credentials }
     }
 
     pub fn folder(&self) -> &Folder {
@@ -89,7 +74,7 @@ impl ControlPlane {
     /// Starts it again, on the same folder and the same ports.
     pub async fn restart(&mut self) {
         self.process.kill();
-        (self.process, _) = launch(&self.folder, &self.flags, [self.grpc, self.admin]).await;
+        (self.process, _) = launch(&self.place, &self.folder, &self.flags, [self.grpc, self.admin]).await;
     }
 
     pub fn trust_bundle(&self) -> TrustBundle {
@@ -113,7 +98,7 @@ impl ControlPlane {
 
     /// A `weft` command line that reaches this control plane, for processes that go on running.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = clean(binary::weft());
+        let mut command = self.place.command(binary::weft());
         command
             .args(args)
             .current_dir(self.folder.path())
@@ -128,15 +113,7 @@ impl ControlPlane {
 
     /// As `weft`, with something on standard input.
     pub async fn weft_with_input(&self, args: &[&str], input: &str) -> Finished {
-        let mut command = tokio::process::Command::from(self.command(args));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        // A command that refuses its flags reads nothing.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes()).await;
-        let output = timeout(PATIENCE, child.wait_with_output()).await.expect("the command does not end").unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let code = output.status.code().expect("the command was killed");
-        Finished { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+        Finished::of(self.command(args), input.as_bytes(), PATIENCE).await
     }
 
     /// The output of a command that must succeed, with `--output json`.
@@ -196,6 +173,24 @@ impl ControlPlane {
     }
 
     async fn admin_get(&self, path: &str) -> Result<String, String> {
+        match self.place {
+            Place::Machine => self.admin_get_over_tls(path).await,
+            Place::Namespace(_) => self.admin_get_by_curl(path).await,
+        }
+    }
+
+    /// The test's own sockets reach into no namespace.
+    async fn admin_get_by_curl(&self, path: &str) -> Result<String, String> {
+        let mut command = self.place.command("curl");
+        // Names in its certificate are SPIFFE IDs, which curl does not know; who answers is not what is tested here.
+        command.args(["--silent", "--show-error", "--insecure", "--fail-with-body", "--max-time", "10"]);
+        command.args(["--header", &format!("authorization: Bearer {}", self.credentials.token)]);
+        command.arg(format!("https://{}{path}", self.admin));
+        let finished = Finished::of(command, b"", PATIENCE).await;
+        if finished.code == 0 { Ok(finished.stdout) } else { Err(finished.stderr + &finished.stdout) }
+    }
+
+    async fn admin_get_over_tls(&self, path: &str) -> Result<String, String> {
         let bundle = self.trust_bundle();
         let expected = SpiffeId::control_plane(bundle.trust_domain());
         let config = weft_certs::tls::bootstrap_client_config(bundle, expected, &[b"http/1.1"]);
@@ -220,16 +215,13 @@ pub fn metric(text: &str, series: &str) -> f64 {
     value.map_or(0.0, |value| value.parse().unwrap())
 }
 
-/// A command that knows nothing of the mesh and the proxies around the test itself.
-pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    let foreign = |name: &str| name.starts_with("WEFT_") || name.to_ascii_lowercase().ends_with("_proxy");
-    std::env::vars().filter(|(name, _)| foreign(name)).for_each(|(name, _)| _ = command.env_remove(name));
-    command
-}
-
-async fn launch(folder: &Folder, flags: &[String], listen: [SocketAddr; 2]) -> (Process, [SocketAddr; 2]) {
-    let mut command = clean(binary::weft());
+async fn launch(
+    place: &Place,
+    folder: &Folder,
+    flags: &[String],
+    listen: [SocketAddr; 2],
+) -> (Process, [SocketAddr; 2]) {
+    let mut command = place.command(binary::weft());
     command
         .args(["control-plane", "--data-dir", "control-plane"])
         .args(["--grpc-listen", &listen[0].to_string(), "--admin-listen", &listen[1].to_string()])

@@ -12,29 +12,41 @@ mod app;
 mod binary;
 mod client;
 mod control_plane;
+mod echo;
+mod faulty;
+pub mod figure;
 mod folder;
 mod load;
+mod name_server;
+mod place;
+pub mod pods;
 mod ports;
 mod process;
 mod require;
 mod rules;
 mod runner;
+mod seen;
 mod sidecar;
 mod statistics;
 mod tls;
 mod wait;
 
-pub use app::{App, Behaviour};
+pub use app::{App, Behaviour, HEALTH};
 pub use binary::use_weft;
 pub use client::{Answer, Connection, get, get_h2, request, send, send_raw};
-pub use control_plane::{ControlPlane, Finished};
+pub use control_plane::ControlPlane;
+pub use echo::{echo, open_tunnel};
+pub use faulty::{CALL_ID, Fault, Faults, FaultyApp};
 pub use folder::Folder;
 pub use load::{Load, Outcome};
+pub use name_server::NameServer;
+pub use place::Place;
 pub use ports::free_port;
-pub use process::{Process, command_lines_with};
-pub use require::{require, require_python};
+pub use process::{Finished, Process, command_lines_with};
+pub use require::{require, require_python, require_root};
 pub use rules::{service, split, versions};
 pub use runner::Runner;
+pub use seen::{Seen, calls};
 pub use sidecar::{Sidecar, SidecarBuilder, Workload};
 pub use statistics::binomial_interval;
 pub use tls::{Impostor, connect, identity, leaf_serial};
@@ -42,7 +54,7 @@ pub use wait::{PATIENCE, eventually, within};
 
 /// A `weft` command line that knows of no control plane.
 pub fn weft(args: &[&str]) -> std::process::Command {
-    let mut command = control_plane::clean(binary::weft());
+    let mut command = Place::Machine.command(binary::weft());
     command.args(args);
     command
 }

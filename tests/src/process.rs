@@ -1,4 +1,4 @@
-//! One process of a test: started in a group of its own, its output kept, killed and reaped at the end.
+//! One process of a test: started in a group of its own, its output kept, killed and reaped at the end. Or run to its end.
 
 use std::{
     fs::File,
@@ -6,11 +6,47 @@ use std::{
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{Folder, eventually};
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Runs the command to its end, with something on standard input. Panics if it takes longer.
+    pub async fn of(command: Command, input: &[u8], limit: Duration) -> Self {
+        let shown = format!("{command:?}");
+        let mut command = tokio::process::Command::from(command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {shown}: {error}"));
+        let mut stdin = child.stdin.take().unwrap();
+        let write = async move {
+            // A command that refuses its flags reads nothing.
+            let _ = stdin.write_all(input).await;
+        };
+        let ended = timeout(limit, async { tokio::join!(write, child.wait_with_output()).1 }).await;
+        let output = ended.unwrap_or_else(|_| panic!("does not end within {limit:?}: {shown}")).unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let code = output.status.code().unwrap_or_else(|| panic!("was killed: {shown}"));
+        Self { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Its standard output. Panics if it failed.
+    pub fn expect_ok(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
+        self.stdout
+    }
+}
 
 pub struct Process {
     name: String,

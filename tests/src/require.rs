@@ -1,4 +1,4 @@
-//! Programs that the suites test against, and do not install.
+//! What the suites need and do not bring: programs that they test against, and rights.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ pub fn require(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = |program: &&str| std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
     match programs.iter().find(|program| !installed(program)) {
-        Some(missing) => skip(missing),
+        Some(missing) => skip(&format!("{missing} is not installed")),
         None => true,
     }
 }
@@ -26,11 +26,17 @@ pub fn require_python(module: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .unwrap();
-    import.success() || skip(&format!("the Python module {module}"))
+    import.success() || skip(&format!("the Python module {module} is not installed"))
 }
 
-fn skip(missing: &str) -> bool {
-    assert!(std::env::var_os(FORBID_SKIP).is_none_or(|value| value != "1"), "{missing} is not installed");
-    eprintln!("skipped: {missing} is not installed");
+/// Whether the tests run as root, who may make network namespaces.
+pub fn require_root() -> bool {
+    rustix::process::geteuid().is_root() || skip("only root makes network namespaces")
+}
+
+/// `false`, unless nothing may be skipped.
+pub(crate) fn skip(reason: &str) -> bool {
+    assert!(std::env::var_os(FORBID_SKIP).is_none_or(|value| value != "1"), "{reason}");
+    eprintln!("skipped: {reason}");
     false
 }

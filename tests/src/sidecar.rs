@@ -6,8 +6,8 @@ use http::{Method, Request, header};
 use weft_certs::Svid;
 
 use crate::{
-    App, ControlPlane, Folder, Process, binary, client,
-    control_plane::{address, clean, metric},
+    App, ControlPlane, Folder, Place, Process, binary, client,
+    control_plane::{address, metric},
     eventually,
 };
 
@@ -208,7 +208,7 @@ impl Sidecar {
 }
 
 fn launcher(program: &[String]) -> Command {
-    let mut command = clean(&program[0]);
+    let mut command = Place::Machine.command(&program[0]);
     command.args(&program[1..]);
     command
 }

@@ -82,6 +82,40 @@ async fn an_open_circuit_fails_fast_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_dry_run_lets_everything_pass_and_shows_what_it_would_have_done() {
+    let mesh = mesh("60s", "").await;
+    let dry_run = "apiVersion: weft.dev/v1alpha1\n\
+         kind: TrafficPolicy\n\
+         metadata: {name: orders-v2}\n\
+         spec:\n  \
+           targetRef: {kind: MeshService, name: orders-v2}\n  \
+           circuitBreaker: {consecutiveFailures: 3, dryRun: true}\n  \
+           endpointCircuitBreaker: {consecutiveFailures: 3, dryRun: true}\n\
+         ---\n\
+         apiVersion: weft.dev/v1alpha1\n\
+         kind: MeshConfig\n\
+         metadata: {name: default}\n\
+         spec: {defaults: {retry: {attempts: 0}}}\n";
+    mesh.control_plane.apply(dry_run).await;
+    mesh.break_v2().await;
+    let circuit = mesh.circuit_is("open").await;
+    assert_eq!(circuit["dryRun"], true);
+    for _ in 0..5 {
+        assert_eq!(mesh.ask().await.text(), "v2", "the app is asked all the same");
+    }
+    mesh.v2.app.set(Behaviour::Answer);
+    assert_eq!((mesh.ask().await.status.as_u16(), mesh.v2.app.answered()), (200, 9));
+    let rejections = r#"weft_circuit_dry_run_rejections_total{backend="default/orders-v2:80",endpoint=""}"#;
+    assert_eq!(mesh.caller.metric(rejections).await, 6.0);
+    let transitions = r#"weft_circuit_transitions_total{backend="default/orders-v2:80",endpoint="",to="open"}"#;
+    assert_eq!(mesh.caller.metric(transitions).await, 0.0, "no alarm for a dry run");
+    let lines = mesh.caller.log_lines(&["circuit open (dry run, every request passes): 3 failures in a row"]);
+    assert_eq!(lines.len(), 2, "of the backend, and of its endpoint: {lines:?}");
+    let table = mesh.control_plane.weft(&["circuits"]).await.expect_ok();
+    assert!(table.contains("open (dry run)"), "{table}");
+}
+
+#[tokio::test]
 async fn the_fallback_answers_and_is_marked() {
     let mesh = mesh("60s", FALLBACK).await;
     mesh.break_v2().await;

@@ -1,6 +1,7 @@
 //! Who is not who they must be is refused, counted, and explained in one line of the log.
 
 use std::{
+    os::unix::fs::PermissionsExt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -11,7 +12,9 @@ use weft_certs::{
     Ca, SpiffeId, TrustBundle,
     tls::{bootstrap_client_config, client_config, server_config},
 };
-use weft_tests::{Behaviour, ControlPlane, Impostor, Sidecar, Workload, connect, eventually, get, identity};
+use weft_tests::{
+    Behaviour, ControlPlane, Folder, Impostor, Process, Sidecar, Workload, connect, eventually, get, identity, weft,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const ALPN: &[&[u8]] = &[b"weft-h2", b"weft-http/1.1"];
@@ -219,4 +222,40 @@ async fn the_admin_api_serves_nothing_without_credentials() {
         assert!(output.code == 4 && output.stdout.is_empty(), "{command}: {output:?}");
     }
     assert_eq!(control_plane.metric("weft_control_plane_admin_unauthorized_total").await, 5.0);
+}
+
+#[tokio::test]
+async fn a_sidecar_starts_from_the_folder_that_its_token_was_written_to_and_is_probed() {
+    let control_plane = ControlPlane::start().await;
+    let folder = Folder::new();
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let own = rustix::process::geteuid().as_raw().to_string();
+    let accounts = [format!("orders={one}"), format!("carts={two}")];
+    let write = ["token", "write", "--owner", &own, &accounts[0], &accounts[1]];
+    let said = control_plane.weft(&write).await.expect_ok();
+    assert!(said.contains("/sa/orders, expires in") && said.contains("/sa/carts, expires in"), "{said}");
+    for (path, mode) in [(one.clone(), 0o700), (format!("{one}/join-token"), 0o600)] {
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+    }
+    let token = |folder: &str| std::fs::read_to_string(format!("{folder}/join-token")).unwrap();
+    assert_ne!(token(&one), token(&two));
+    assert!(!said.contains(&token(&one)));
+    assert_eq!(control_plane.weft(&["token", "write", "orders"]).await.code, 2);
+
+    let grpc = control_plane.grpc().to_string();
+    let (anchor, token) = (format!("{one}/trust-anchor.pem"), format!("{one}/join-token"));
+    let proxy = ["proxy", "--control-plane", &grpc, "--trust-anchor", &anchor, "--join-token-file", &token];
+    let any = ["--outbound-listen", "127.0.0.1:0", "--inbound-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let mut sidecar = Process::start("sidecar", &mut weft(&[&proxy[..], &any].concat()), &folder);
+    let ready = sidecar.announces("weft-proxy ready").await;
+    let (_, admin) = ready.rsplit_once("admin=").unwrap();
+    let probe = ["probe", "sidecar", "--address", admin];
+    assert_eq!(control_plane.weft(&probe).await.expect_ok(), "ready\n");
+    assert_eq!(control_plane.weft(&["probe", "control-plane"]).await.expect_ok(), "ready\n");
+    sidecar.kill();
+    let gone = control_plane.weft(&probe).await;
+    assert!(gone.code == 1 && gone.stderr.contains("the sidecar is not there"), "{gone:?}");
+    // Without a sidecar it is the control plane that is meant.
+    let either = ["probe", "--address", admin];
+    assert_eq!(control_plane.weft(&either).await.expect_ok(), "ready\n");
 }

@@ -1,7 +1,11 @@
 //! A workload leaves: its endpoint is taken out first, what is in flight ends, and no caller notices.
 
 use http::Method;
-use weft_tests::{App, Behaviour, ControlPlane, Load, Workload, eventually, get};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use weft_tests::{App, Behaviour, ControlPlane, Load, Workload, echo, eventually, get, open_tunnel};
 
 #[tokio::test]
 async fn an_endpoint_that_leaves_under_load_costs_no_request() {
@@ -51,6 +55,36 @@ async fn who_comes_to_a_draining_sidecar_is_refused_at_once_and_who_is_there_is_
     let (drained, ()) = tokio::join!(drain, release);
     assert!(drained.contains("\"unfinished\": 0"), "{drained}");
     assert_eq!(in_flight.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_tunnel_of_bytes_is_counted_and_waited_for() {
+    let control_plane = ControlPlane::start().await;
+    let _echo = control_plane.sidecar("echo").serves(echo().await).start().await;
+    let mut caller = control_plane.sidecar("caller").start().await;
+    let mut tunnel = open_tunnel(caller.outbound(), "echo:80").await;
+    let echoes = async |tunnel: &mut TcpStream| {
+        tunnel.write_all(b"\0bytes").await.unwrap();
+        let mut back = [0; 6];
+        tunnel.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, b"\0bytes");
+    };
+    echoes(&mut tunnel).await;
+    assert_eq!(caller.metric("weft_connections{direction=\"outbound\"}").await, 1.0);
+
+    caller.admin_request(Method::POST, "/shutdown").await;
+    eventually("it stops", async || match caller.log_lines(&["stopping"]).is_empty() {
+        true => Err("not yet"),
+        false => Ok(()),
+    })
+    .await;
+    for _ in 0..20 {
+        echoes(&mut tunnel).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(caller.process().runs());
+    drop(tunnel);
+    assert!(caller.process().ended().await.success());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Rules and their history: written all or nothing, shown as they were written, and brought back byte for byte.
 
-use weft_tests::{ControlPlane, Finished, service, split, versions};
+use weft_tests::{ControlPlane, Finished, Folder, PATIENCE, service, split, versions, weft};
 
 /// Services, and a route that splits.
 fn base() -> String {
@@ -100,4 +100,37 @@ async fn a_rollback_is_the_earlier_revision_byte_for_byte() {
     apply(&other, &again, &[]).await.expect_ok();
     assert_eq!(export(&other, &[]).await, again, "an export makes the same rules elsewhere");
     assert_ne!(control_plane.weft(&["rollback", "99"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn rules_to_begin_with_are_applied_once_and_then_left_alone() {
+    let folder = Folder::new();
+    let file = folder.file("rules.yaml", base());
+    let mut control_plane = ControlPlane::start_with(&["--rules", &file]).await;
+    let history = control_plane.json(&["history"]).await;
+    assert_eq!(history.as_array().unwrap().len(), 1, "{history}");
+    assert_eq!(history[0]["author"], "weft control-plane");
+    apply(&control_plane, &split("orders", 10, 90), &[]).await.expect_ok();
+    control_plane.restart().await;
+    assert_eq!(control_plane.json(&["history"]).await.as_array().unwrap().len(), 2);
+    assert!(export(&control_plane, &[]).await.contains("weight: 10"), "what people have changed is theirs");
+}
+
+#[tokio::test]
+async fn rules_to_begin_with_that_do_not_hold_keep_it_from_starting() {
+    let folder = Folder::new();
+    let rows = [
+        ("kind: MeshServise\n", "rules.yaml:1:1"),
+        (&format!("{}---\n{}", base(), split("nothing", 1, 1)), "rules.yaml:"),
+        ("a: [", "rules.yaml:1:"),
+    ];
+    for (text, place) in rows {
+        let file = folder.file("rules.yaml", text);
+        let data = folder.path().join("data");
+        let listen = ["--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let start = ["control-plane", "--data-dir", data.to_str().unwrap(), "--rules", &file];
+        let ended = Finished::of(weft(&[&start[..], &listen].concat()), b"", PATIENCE).await;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(ended.stderr.contains(place) && ended.stderr.contains("nothing of it was applied"), "{ended:?}");
+    }
 }

@@ -89,7 +89,11 @@ async fn a_dead_sidecar_comes_back_on_the_same_ports() {
         if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
     })
     .await;
-    assert!(slow.process().stderr().iter().any(|line| line.contains("the sidecar is back")));
+    eventually("it says that the sidecar is back", async || {
+        let lines = slow.process().stderr();
+        if lines.iter().any(|line| line.contains("the sidecar is back")) { Ok(()) } else { Err(lines.join("\n")) }
+    })
+    .await;
     assert_eq!(control_plane.json(&["endpoints", "orders"]).await[0]["address"], address);
 }
 

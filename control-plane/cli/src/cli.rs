@@ -15,10 +15,10 @@ use weft_proxy_api::{
 use crate::{
     client::{AdminClient, ClientError},
     commands::{
-        apply, check, circuits, completion, delete, diff, endpoints, export, get, history, rollback, routes, status,
-        token,
+        apply, check, circuits, completion, delete, diff, endpoints, export, get, history, probe, rollback, routes,
+        status, token,
     },
-    credentials, demo,
+    credentials, demo, docker,
     exit::{self, Failure},
     output::{Color, Format},
     run,
@@ -89,9 +89,17 @@ pub enum Command {
     /// Run the sidecar alone
     #[command(display_name = "weft proxy", version = env!("WEFT_VERSION"))]
     Proxy(Box<Proxy>),
+    /// Send a network namespace's traffic to its sidecar, with nftables
+    Redirect(Box<weft_proxy::redirect::Redirect>),
+    /// Put sidecars beside containers
+    #[command(subcommand)]
+    Docker(docker::Docker),
     /// Make tokens by which workloads join the mesh
     #[command(subcommand)]
     Token(token::Token),
+    /// Ask whether the sidecar or control plane of this container is ready, for its health check
+    #[command(after_help = probe::EXAMPLES)]
+    Probe(probe::Probe),
 
     /// Write resources: all of them, as one revision, or none
     #[command(after_help = apply::EXAMPLES)]

@@ -103,6 +103,13 @@ impl AdminClient {
         self.call(Method::GET, path, Bytes::new()).await
     }
 
+    /// Whether it takes requests. The token is not looked at.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        let response = timeout(CALL_TIMEOUT, self.send(Method::GET, "/ready", Bytes::new())).await;
+        let status = response.map_err(|_| self.timed_out(CALL_TIMEOUT))??.status();
+        if status.is_success() { Ok(()) } else { Err(self.broken(&format_args!("/ready answered {status}"))) }
+    }
+
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| self.broken(&e))?;
         self.call(Method::POST, path, body.into()).await

@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod credentials;
 mod demo;
+mod docker;
 mod exit;
 mod lifeline;
 mod output;

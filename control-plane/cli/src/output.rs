@@ -80,6 +80,11 @@ pub fn notice(text: impl Into<Text>) {
     let _ = writeln!(anstream::stderr().lock(), "{}", text.into().as_str());
 }
 
+/// Shows a table that is not the result, on standard error.
+pub fn aside(table: &Table) {
+    let _ = write!(anstream::stderr().lock(), "{}", table.render());
+}
+
 /// A reader that has seen enough (`weft get | head -1`) is not an error.
 fn write(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();

@@ -61,6 +61,7 @@ fn help_lists_the_commands_and_the_exit_codes() {
         "control-plane",
         "run",
         "proxy",
+        "docker",
         "token",
         "apply",
         "get",
@@ -103,6 +104,10 @@ fn wrong_usage_exits_with_2() {
     for args in [&["nonsense"][..], &["apply"], &["run", "--service", "a"], &["get", "pods"]] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
+    let two_ports = "proxy --control-plane 127.0.0.1:1 --trust-anchor none.pem --service-port 80,9090";
+    let refused = run(&two_ports.split(' ').collect::<Vec<_>>());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("needs --intercept"), "{refused:?}");
 }
 
 #[test]

@@ -21,23 +21,28 @@ pub struct Leases {
     leases: BTreeMap<String, Lease>,
     /// Those that nobody renews any more, and when they end: few of many.
     lost: BTreeMap<String, Instant>,
+    /// The greatest order of all that there ever was.
+    newest: u64,
 }
 
 struct Lease {
     registration: Registration,
+    /// When it took its addresses, in the order of all leases.
+    order: u64,
     /// `None`: it is lost.
     holder: Option<Holder>,
 }
 
 impl Leases {
     pub fn new(grace: Duration) -> Self {
-        Self { grace, leases: BTreeMap::new(), lost: BTreeMap::new() }
+        Self { grace, leases: BTreeMap::new(), lost: BTreeMap::new(), newest: 0 }
     }
 
     /// Takes over what an earlier run of the control plane knew; the sidecars have the grace period to come back.
-    pub fn restore(&mut self, id: String, registration: Registration, now: Instant) {
+    pub fn restore(&mut self, id: String, (registration, order): (Registration, u64), now: Instant) {
         self.lost.insert(id.clone(), now + self.grace);
-        self.leases.insert(id, Lease { registration, holder: None });
+        self.newest = self.newest.max(order);
+        self.leases.insert(id, Lease { registration, order, holder: None });
     }
 
     pub fn get(&self, id: &str) -> Option<&Registration> {
@@ -46,7 +51,19 @@ impl Leases {
 
     pub fn renew(&mut self, id: String, registration: Registration, holder: Holder) {
         self.lost.remove(&id);
-        self.leases.insert(id, Lease { registration, holder: Some(holder) });
+        let order = self.order(&id, &registration);
+        self.newest = self.newest.max(order);
+        self.leases.insert(id, Lease { registration, order, holder: Some(holder) });
+    }
+
+    /// The order of a lease for this registration, which may be renewed: an address can come to another workload before
+    /// the lease of the one before has ended, and then it is the later one that is there.
+    pub fn order(&self, id: &str, registration: &Registration) -> u64 {
+        let addresses = |of: &Registration| of.ports.iter().map(|port| port.address).collect::<Vec<_>>();
+        match self.leases.get(id) {
+            Some(lease) if addresses(&lease.registration) == addresses(registration) => lease.order,
+            _ => self.newest + 1,
+        }
     }
 
     /// Whether another stream has taken this lease over, so that `holder` has no more say in it.
@@ -86,28 +103,28 @@ impl Leases {
     }
 
     /// In order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Registration)> {
-        self.leases.iter().map(|(id, lease)| (id.as_str(), &lease.registration))
+    pub fn iter(&self) -> impl Iterator<Item = WorkloadEndpoint> {
+        self.leases.iter().map(|(id, lease)| workload(id, &lease.registration, lease.order))
     }
 }
 
 /// The registration as what is compiled from it.
-pub fn workload(id: &str, registration: &Registration) -> WorkloadEndpoint {
+pub fn workload(id: &str, registration: &Registration, order: u64) -> WorkloadEndpoint {
     WorkloadEndpoint {
         id: id.to_owned(),
         service: registration.service_name(),
-        service_port: registration.service_port,
-        address: registration.address,
+        ports: registration.ports.clone(),
+        order,
         identity: registration.identity.clone(),
         labels: registration.labels.clone(),
         zone: registration.zone.clone(),
-        serving: registration.serving,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::WorkloadPort;
 
     const GRACE: Duration = Duration::from_secs(30);
 
@@ -115,12 +132,14 @@ mod tests {
         Registration {
             identity: "spiffe://weft.local/ns/shop/sa/orders".parse().unwrap(),
             service: "orders".into(),
-            service_port: 80,
-            address: format!("127.0.0.1:{port}").parse().unwrap(),
+            ports: port_at(port).into(),
             labels: BTreeMap::new(),
             zone: String::new(),
-            serving: true,
         }
+    }
+
+    fn port_at(port: u16) -> WorkloadPort {
+        WorkloadPort { service_port: 80, address: format!("127.0.0.1:{port}").parse().unwrap(), serving: true }
     }
 
     #[test]
@@ -150,10 +169,25 @@ mod tests {
     #[test]
     fn a_sidecar_that_comes_back_keeps_its_lease() {
         let (mut leases, start) = (Leases::new(GRACE), Instant::now());
-        leases.restore("a".into(), registration(1), start);
+        leases.restore("a".into(), (registration(1), 0), start);
         assert_eq!(leases.get("a"), Some(&registration(1)));
         leases.renew("a".into(), registration(1), 1);
         assert!(leases.expired(start + GRACE * 2).is_empty());
+    }
+
+    #[test]
+    fn who_takes_an_address_later_is_told_from_who_had_it() {
+        let (mut leases, start) = (Leases::new(GRACE), Instant::now());
+        leases.restore("old".into(), (registration(1), 7), start);
+        let order = |leases: &Leases, id: &str| leases.iter().find(|workload| workload.id == id).unwrap().order;
+        leases.renew("new".into(), registration(1), 1);
+        assert_eq!((order(&leases, "old"), order(&leases, "new")), (7, 8));
+        let down = WorkloadPort { serving: false, ..port_at(1) };
+        leases.renew("old".into(), Registration { ports: down.into(), ..registration(1) }, 2);
+        assert_eq!(order(&leases, "old"), 7, "it has had the address all the time");
+        leases.renew("old".into(), registration(2), 2);
+        leases.renew("old".into(), registration(1), 2);
+        assert_eq!(order(&leases, "old"), 10, "it came back to it");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use weft_proxy_api::{Kind, Resource, ServiceName, proto::discovery};
+use weft_proxy_api::{Kind, Resource, proto::discovery};
 
-use crate::snapshot::Touched;
+use crate::snapshot::{Touched, Use};
 
 /// Encoded resources that are kept for other streams; names come from outside, so that there must be an end.
 const CACHED: usize = 65_536;
@@ -25,17 +25,17 @@ struct Entry {
 /// Whether a resource can be taken over into the next publication.
 pub enum Reuse {
     Never,
-    /// As long as none of these services is touched.
-    Untouched(Box<[ServiceName]>),
+    /// As long as none of these is touched.
+    Untouched(Box<[Use]>),
 }
 
 impl Reuse {
-    pub fn of(services: impl IntoIterator<Item = ServiceName>) -> Self {
-        Self::Untouched(services.into_iter().collect())
+    pub fn of(uses: Vec<Use>) -> Self {
+        Self::Untouched(uses.into())
     }
 
     fn survives(&self, touched: &Touched) -> bool {
-        matches!(self, Self::Untouched(services) if !touched.concerns(services.iter()))
+        matches!(self, Self::Untouched(uses) if !touched.concerns(uses.iter()))
     }
 }
 

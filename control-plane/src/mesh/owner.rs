@@ -1,5 +1,7 @@
 //! The task that owns the state: takes commands in turn, and publishes once for those that arrived together.
 
+mod settle;
+
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -7,18 +9,19 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
+use weft_proxy_api::ServiceName;
 
 use super::{
     MeshError, Parts, Published,
     change::{self, Proposal},
 };
 use crate::{
-    admin_api::{ApplyRequest, Change, DeleteRequest, RollbackRequest},
+    admin_api::{Action, ApplyRequest, Change, DeleteRequest, RollbackRequest},
     endpoints::{
-        dns::{Host, Resolved},
+        dns::Host,
         registration::{Holder, Leases, workload},
     },
-    resources::{self, Kind, MeshServiceSpec, Object, Objects, Problem, Source, Spec},
+    resources::{self, Kind, MeshServiceSpec, Objects, Problem, Source, Spec},
     snapshot::Input,
     store::{self, NewEvent, Registration, Store},
     telemetry::Metrics,
@@ -52,9 +55,8 @@ pub struct Report {
 /// What an earlier run left.
 pub struct Loaded {
     pub revision: u64,
-    pub objects: Vec<Object>,
     pub leases: Leases,
-    pub resolved: Resolved,
+    pub input: Input,
 }
 
 /// Who writes, and why.
@@ -74,20 +76,20 @@ pub struct Owner {
     input: Input,
     published: watch::Sender<Arc<Published>>,
     hosts: watch::Sender<BTreeSet<Host>>,
+    /// Services that may have come or gone since addresses were given out.
+    unsettled: BTreeSet<ServiceName>,
     /// Something that is compiled has changed since the last publication.
     is_stale: bool,
 }
 
 impl Owner {
-    pub fn new(
+    pub async fn start(
         parts: Parts,
-        Loaded { revision, objects, leases, resolved }: Loaded,
+        Loaded { revision, leases, mut input }: Loaded,
     ) -> (Self, watch::Receiver<Arc<Published>>, watch::Receiver<BTreeSet<Host>>) {
-        let input = Input {
-            objects: Arc::new(objects.into_iter().collect()),
-            workloads: Arc::new(leases.iter().map(|(id, registration)| workload(id, registration)).collect()),
-            resolved: Arc::new(resolved),
-        };
+        // Everything: a process that was killed may have written a change and no address yet.
+        let mut unsettled = settle::all(&input);
+        settle::settle(&parts.store, &mut input, &mut unsettled).await;
         let (hosts, wanted) = watch::channel(dns_hosts(&input.objects));
         let published = Published::new(revision, input.clone(), parts.trust_bundle);
         let (published, current) = watch::channel(Arc::new(published));
@@ -99,6 +101,7 @@ impl Owner {
             input,
             published,
             hosts,
+            unsettled,
             is_stale: false,
         };
         owner.count();
@@ -119,12 +122,12 @@ impl Owner {
                         let Ok(command) = mailbox.try_recv() else { break };
                         answers.extend(self.take(command).await);
                     }
-                    self.publish();
+                    self.publish().await;
                     answers.into_iter().for_each(|answer| answer());
                 }
                 () = sleep_until(expiry) => {
                     self.expire().await;
-                    self.publish();
+                    self.publish().await;
                 }
             }
         }
@@ -180,8 +183,13 @@ impl Owner {
         let Proposal { objects, changes, deltas, .. } = proposal;
         let Signature { author, message, now, dry_run } = signature;
         if !dry_run && !deltas.is_empty() {
+            let services = deltas.iter().filter(|delta| delta.key.kind == Kind::MeshService);
+            let services = services.filter(|delta| change::action(delta) != Action::Changed);
+            let services: Vec<_> =
+                services.map(|delta| ServiceName::new(&delta.key.namespace, &delta.key.name)).collect();
             let event = NewEvent { time: now, author, message, changes: deltas };
             self.revision = store::blocking(&self.store, move |store| store.apply(event)).await?;
+            self.unsettled.extend(services);
             self.input.objects = Arc::new(objects);
             self.is_stale = true;
         }
@@ -194,13 +202,15 @@ impl Owner {
             return self.remove(BTreeSet::from([id]), holder).await;
         };
         if self.leases.get(&id) != Some(&registration) {
-            let (key, value) = (id.clone(), registration.clone());
-            store::blocking(&self.store, move |store| store.put_registration(&key, &value)).await?;
+            let (key, value, order) = (id.clone(), registration.clone(), self.leases.order(&id, &registration));
+            store::blocking(&self.store, move |store| store.put_registration(&key, value, order)).await?;
             let workloads = Arc::make_mut(&mut self.input.workloads);
             if let Some(before) = self.leases.get(&id) {
                 workloads.remove(&before.service_name(), &id);
+                self.unsettled.insert(before.service_name());
             }
-            workloads.insert(workload(&id, &registration));
+            workloads.insert(workload(&id, &registration, order));
+            self.unsettled.insert(registration.service_name());
             self.is_stale = true;
         }
         self.leases.renew(id, registration, holder);
@@ -234,6 +244,7 @@ impl Owner {
         for id in &ids {
             if let Some(before) = self.leases.remove(id) {
                 Arc::make_mut(&mut self.input.workloads).remove(&before.service_name(), id);
+                self.unsettled.insert(before.service_name());
             }
         }
         self.is_stale = true;
@@ -253,10 +264,11 @@ impl Owner {
         }
     }
 
-    fn publish(&mut self) {
+    async fn publish(&mut self) {
         if !std::mem::take(&mut self.is_stale) {
             return;
         }
+        settle::settle(&self.store, &mut self.input, &mut self.unsettled).await;
         let start = std::time::Instant::now();
         let wanted = dns_hosts(&self.input.objects);
         if !self.input.resolved.keys().all(|host| wanted.contains(host)) {

@@ -1,6 +1,9 @@
 //! What is true at one moment, for everyone to read: the snapshot, and its resources as they are sent.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use weft_certs::TrustBundle;
 use weft_proxy_api::{Destination, Kind, Resource, ServiceName, ServicePort, State, proto::discovery};
@@ -73,10 +76,24 @@ impl Published {
                 let reuse = Reuse::of(self.snapshot.used_by_endpoints(&name));
                 Some((Resource::EndpointSet(self.snapshot.endpoints(&name)), reuse))
             }
-            Kind::Inbound => Some((Resource::Inbound(self.snapshot.inbound(name)), Reuse::of([]))),
+            Kind::Address => {
+                let address = name.parse::<SocketAddr>().ok().filter(|address| address.to_string() == name)?;
+                let reuse = self.snapshot.used_by_address(address).map_or(Reuse::Never, Reuse::of);
+                Some((Resource::Address(self.snapshot.address(address)), reuse))
+            }
+            Kind::Host => {
+                let name = name.parse::<ServiceName>().ok()?;
+                let reuse = self.snapshot.used_by_host(&name).map_or(Reuse::Never, Reuse::of);
+                Some((Resource::Host(self.snapshot.host(&name)), reuse))
+            }
+            Kind::Inbound => {
+                let reuse = Reuse::of(self.snapshot.used_by_inbound(name));
+                Some((Resource::Inbound(self.snapshot.inbound(name)), reuse))
+            }
             Kind::TrustBundle => {
                 let bundle = &self.trust_bundle;
-                (bundle.trust_domain().as_str() == name).then(|| (Resource::TrustBundle(bundle.clone()), Reuse::of([])))
+                (bundle.trust_domain().as_str() == name)
+                    .then(|| (Resource::TrustBundle(bundle.clone()), Reuse::of(Vec::new())))
             }
         }
     }

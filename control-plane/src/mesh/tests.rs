@@ -1,3 +1,5 @@
+mod addresses;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
@@ -5,6 +7,7 @@ use weft_certs::Ca;
 use weft_proxy_api::{Kind as WireKind, ServicePort};
 
 use super::*;
+use crate::snapshot::WorkloadPort;
 
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -77,11 +80,9 @@ fn registration(port: u16) -> Registration {
     Registration {
         identity: "spiffe://weft.local/ns/shop/sa/cart".parse().unwrap(),
         service: "cart".into(),
-        service_port: 80,
-        address: format!("127.0.0.1:{port}").parse().unwrap(),
+        ports: WorkloadPort { service_port: 80, address: ([127, 0, 0, 1], port).into(), serving: true }.into(),
         labels: Default::default(),
         zone: String::new(),
-        serving: true,
     }
 }
 

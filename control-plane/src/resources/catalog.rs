@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use weft_proxy_api::{ServiceName, ServicePort, destination::Protocol};
 
-use super::{Key, Kind, MeshServiceSpec, Objects, Spec, nearest::nearest, route::ServiceRef};
+use super::{HealthCheckSpec, Key, Kind, MeshServiceSpec, Objects, Spec, nearest::nearest, route::ServiceRef};
 
 /// A port of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,15 @@ pub struct Port {
     pub number: u16,
     pub name: Option<String>,
     pub protocol: Protocol,
+    /// Of the applications behind it.
+    pub health_check: Option<Box<HealthCheckSpec>>,
+}
+
+impl Port {
+    /// A port about which only its number is known.
+    pub fn new(number: u16) -> Self {
+        Self { number, name: None, protocol: Protocol::Detect, health_check: None }
+    }
 }
 
 /// Services that a `MeshService` names, and services that only registered workloads imply. Where both do, the
@@ -60,7 +69,7 @@ impl<'a> Catalog<'a> {
             return Cow::Borrowed(&spec.ports);
         }
         let implied = self.implied.range(service.port(0)..=service.port(u16::MAX));
-        Cow::Owned(implied.map(|name| Port { number: name.port, name: None, protocol: Protocol::Detect }).collect())
+        Cow::Owned(implied.map(|name| Port::new(name.port)).collect())
     }
 
     pub fn port(self, name: &ServicePort) -> Option<Port> {

@@ -15,8 +15,12 @@ pub enum Kind {
     HttpRoute,
     #[serde(rename = "GRPCRoute")]
     GrpcRoute,
+    #[serde(rename = "TLSRoute")]
+    TlsRoute,
     MeshService,
     TrafficPolicy,
+    AccessPolicy,
+    RateLimitPolicy,
     MeshConfig,
 }
 
@@ -28,24 +32,37 @@ pub struct UnknownKind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] =
-        [Kind::HttpRoute, Kind::GrpcRoute, Kind::MeshService, Kind::TrafficPolicy, Kind::MeshConfig];
+    pub const ALL: [Kind; 8] = [
+        Kind::HttpRoute,
+        Kind::GrpcRoute,
+        Kind::TlsRoute,
+        Kind::MeshService,
+        Kind::TrafficPolicy,
+        Kind::AccessPolicy,
+        Kind::RateLimitPolicy,
+        Kind::MeshConfig,
+    ];
 
     /// As it is written in YAML.
     pub fn name(self) -> &'static str {
         match self {
             Kind::HttpRoute => "HTTPRoute",
             Kind::GrpcRoute => "GRPCRoute",
+            Kind::TlsRoute => "TLSRoute",
             Kind::MeshService => "MeshService",
             Kind::TrafficPolicy => "TrafficPolicy",
+            Kind::AccessPolicy => "AccessPolicy",
+            Kind::RateLimitPolicy => "RateLimitPolicy",
             Kind::MeshConfig => "MeshConfig",
         }
     }
 
     pub fn api_version(self) -> &'static str {
         match self {
-            Kind::HttpRoute | Kind::GrpcRoute => GATEWAY_API_VERSION,
-            Kind::MeshService | Kind::TrafficPolicy | Kind::MeshConfig => WEFT_API_VERSION,
+            Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute => GATEWAY_API_VERSION,
+            Kind::MeshService | Kind::TrafficPolicy | Kind::AccessPolicy | Kind::RateLimitPolicy | Kind::MeshConfig => {
+                WEFT_API_VERSION
+            }
         }
     }
 
@@ -126,6 +143,9 @@ mod tests {
         }
         assert_eq!("trafficpolicies".parse(), Ok(Kind::TrafficPolicy));
         assert_eq!("meshconfig".parse(), Ok(Kind::MeshConfig));
+        assert_eq!("tlsroute".parse(), Ok(Kind::TlsRoute));
+        assert_eq!("access-policies".parse(), Ok(Kind::AccessPolicy));
+        assert_eq!("ratelimitpolicies".parse(), Ok(Kind::RateLimitPolicy));
         let error = "HTPRoute".parse::<Kind>().unwrap_err();
         assert_eq!(error.to_string(), r#"there is no kind "HTPRoute", did you mean "HTTPRoute"?"#);
         assert_eq!("pod".parse::<Kind>().unwrap_err().hint, None);

@@ -4,13 +4,16 @@ use std::time;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use weft_proxy_api::{Inbound, policy::LoadBalancer};
+use weft_proxy_api::{
+    Inbound,
+    inbound::{Egress, Mtls},
+};
 
 use super::{
-    circuit_breaker::{CircuitBreakerSpec, EndpointCircuitBreakerSpec, check_breakers},
+    access_policy::WrittenMtls,
     duration::Duration,
+    policy::{BackendSpec, RequestSpec, WrittenBackend, WrittenRetry, WrittenTimeouts},
     problem::{Path, Report},
-    traffic_policy::{LoadBalancerSpec, read_connect_timeout},
 };
 
 /// The only name that a `MeshConfig` may have.
@@ -23,45 +26,53 @@ pub(super) struct Written {
     #[serde(default)]
     access_log: bool,
     drain_timeout: Option<Duration>,
+    egress: Option<WrittenEgress>,
+    mtls: Option<WrittenMtls>,
     defaults: Option<WrittenDefaults>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum WrittenEgress {
+    Allow,
+    Deny,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct WrittenDefaults {
-    load_balancer: Option<LoadBalancerSpec>,
-    circuit_breaker: Option<CircuitBreakerSpec>,
-    endpoint_circuit_breaker: Option<EndpointCircuitBreakerSpec>,
+    #[serde(flatten)]
+    backend: WrittenBackend,
     timeouts: Option<WrittenTimeouts>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-struct WrittenTimeouts {
-    connect: Option<Duration>,
-    request: Option<Duration>,
+    retry: Option<WrittenRetry>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeshConfigSpec {
     pub access_log: bool,
     pub drain_timeout: time::Duration,
+    pub egress: Egress,
+    /// Of the ports about which no `AccessPolicy` says anything.
+    pub mtls: Mtls,
     pub defaults: Defaults,
 }
 
 /// What a `TrafficPolicy` or a route does not say itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Defaults {
-    pub load_balancer: Option<LoadBalancer>,
-    pub circuit_breaker: Option<CircuitBreakerSpec>,
-    pub endpoint_circuit_breaker: Option<EndpointCircuitBreakerSpec>,
-    pub connect_timeout: Option<time::Duration>,
-    /// Zero is no limit.
-    pub request_timeout: Option<time::Duration>,
+    pub backend: BackendSpec,
+    pub requests: RequestSpec,
 }
 
 impl Default for MeshConfigSpec {
     fn default() -> Self {
-        Self { access_log: false, drain_timeout: Inbound::DEFAULT_DRAIN_TIMEOUT, defaults: Defaults::default() }
+        Self {
+            access_log: false,
+            drain_timeout: Inbound::DEFAULT_DRAIN_TIMEOUT,
+            egress: Egress::default(),
+            mtls: Mtls::default(),
+            defaults: Defaults::default(),
+        }
     }
 }
 
@@ -78,6 +89,11 @@ impl Written {
         MeshConfigSpec {
             access_log: self.access_log,
             drain_timeout: self.drain_timeout.map_or(Inbound::DEFAULT_DRAIN_TIMEOUT, |d| d.0),
+            egress: match self.egress {
+                Some(WrittenEgress::Deny) => Egress::Deny,
+                Some(WrittenEgress::Allow) | None => Egress::Allow,
+            },
+            mtls: self.mtls.map(Into::into).unwrap_or_default(),
             defaults: self.defaults.map(|written| written.read(report)).unwrap_or_default(),
         }
     }
@@ -86,14 +102,14 @@ impl Written {
 impl WrittenDefaults {
     fn read(self, report: &mut Report) -> Defaults {
         let path = Path::spec().field("defaults");
-        check_breakers(&self.circuit_breaker, &self.endpoint_circuit_breaker, &path, report);
-        let connect = self.timeouts.as_ref().and_then(|timeouts| timeouts.connect);
+        let timeouts = self.timeouts.unwrap_or_default();
         Defaults {
-            load_balancer: self.load_balancer.map(Into::into),
-            circuit_breaker: self.circuit_breaker,
-            endpoint_circuit_breaker: self.endpoint_circuit_breaker,
-            connect_timeout: read_connect_timeout(connect, &path, report),
-            request_timeout: self.timeouts.and_then(|timeouts| timeouts.request).map(|timeout| timeout.0),
+            backend: self.backend.read(timeouts.connect, &path, report),
+            requests: RequestSpec {
+                timeouts: timeouts.read(&path.field("timeouts"), report),
+                retry: self.retry.map(|written| written.read(&path.field("retry"), report)).unwrap_or_default(),
+                ..RequestSpec::default()
+            },
         }
     }
 }

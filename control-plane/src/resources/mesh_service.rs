@@ -5,11 +5,13 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weft_certs::SpiffeId;
-use weft_proxy_api::{destination::Protocol, name::is_label};
+use weft_proxy_api::{name::is_label, virtual_address::is_virtual};
 
 use super::{
     catalog::Port,
+    health_check,
     problem::{Path, Report},
+    protocol::Said,
 };
 
 /// As it is written: what a file and a CRD hold.
@@ -24,19 +26,15 @@ pub(super) struct Written {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 struct WrittenPort {
     #[schemars(range(min = 1, max = 65535))]
     port: u16,
     name: Option<String>,
-    protocol: Option<WrittenProtocol>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum WrittenProtocol {
-    Http,
-    Http2,
-    Grpc,
+    #[schemars(extend("enum" = ["http", "http2", "grpc", "tcp", "tls"]))]
+    protocol: Option<String>,
+    app_protocol: Option<String>,
+    health_check: Option<health_check::Written>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -74,6 +72,17 @@ pub enum Source {
     Static(Vec<StaticEndpoint>),
 }
 
+impl Source {
+    /// Whether none of the endpoints can be in the mesh.
+    pub fn is_outside(&self) -> bool {
+        match self {
+            Self::Workloads(_) => false,
+            Self::Dns(_) => true,
+            Self::Static(endpoints) => endpoints.iter().all(|endpoint| endpoint.identity.is_none()),
+        }
+    }
+}
+
 /// Registered workloads of the service's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadSelector {
@@ -106,6 +115,9 @@ impl Written {
         let workloads = self.workloads.map(|written| read_selector(written, &spec.field("workloads"), report));
         let dns = self.dns.map(|written| read_dns(written, &spec.field("dns"), report));
         let fixed = self.r#static.map(|written| read_static(written, &spec.field("static"), report));
+        if workloads.is_none() && (dns.is_some() || fixed.is_some()) {
+            refuse_health_checks(&ports, &spec.field("ports"), report);
+        }
         match (workloads, dns, fixed) {
             (Some(selector), None, None) => Some(MeshServiceSpec { ports, source: Source::Workloads(selector) }),
             (None, Some(dns), None) => Some(MeshServiceSpec { ports, source: Source::Dns(dns) }),
@@ -125,7 +137,7 @@ impl Written {
 
 fn read_ports(written: Vec<WrittenPort>, path: &Path, report: &mut Report) -> Vec<Port> {
     if written.is_empty() {
-        return vec![Port { number: DEFAULT_PORT, name: None, protocol: Protocol::Detect }];
+        return vec![Port::new(DEFAULT_PORT)];
     }
     let mut ports: Vec<Port> = Vec::new();
     for (index, port) in written.into_iter().enumerate() {
@@ -140,16 +152,26 @@ fn read_ports(written: Vec<WrittenPort>, path: &Path, report: &mut Report) -> Ve
                 report.error(&path.field("name"), format!("the port name {name:?} is given twice"));
             }
         }
-        let protocol = match port.protocol {
-            None => Protocol::Detect,
-            Some(WrittenProtocol::Http) => Protocol::Http1,
-            Some(WrittenProtocol::Http2) => Protocol::Http2,
-            Some(WrittenProtocol::Grpc) => Protocol::Grpc,
+        let said = Said {
+            protocol: port.protocol.as_deref(),
+            app_protocol: port.app_protocol.as_deref(),
+            name: port.name.as_deref(),
         };
-        ports.push(Port { number: port.port, name: port.name, protocol });
+        let protocol = said.read(&path, report);
+        let health_check = port.health_check.and_then(|written| written.read(&path.field("healthCheck"), report));
+        ports.push(Port { number: port.port, name: port.name, protocol, health_check: health_check.map(Box::new) });
     }
     ports.shrink_to_fit();
     ports
+}
+
+/// An application is checked by its own sidecar, and these endpoints have none that the control plane tells about it.
+fn refuse_health_checks(ports: &[Port], path: &Path, report: &mut Report) {
+    for (index, _) in ports.iter().enumerate().filter(|(_, port)| port.health_check.is_some()) {
+        let reason = "has no effect: applications are checked by the sidecars of registered workloads";
+        let hint = "the endpoints of this service come from dns or static, not from workloads".to_owned();
+        report.error_with_hint(&path.index(index).field("healthCheck"), reason, hint);
+    }
 }
 
 /// What a label of DNS looks like, for messages.
@@ -201,6 +223,9 @@ fn read_static(written: Vec<WrittenEndpoint>, path: &Path, report: &mut Report) 
                 format!("{:?} is not an address with a port", endpoint.address),
                 "write it as 10.0.0.1:8080 or [::1]:8080; for a name, use dns".to_owned(),
             ),
+            Ok(address) if is_virtual(address.ip()) => {
+                report.error(&path, format!("{address} is of the range that the mesh gives out to services itself"));
+            }
             Ok(address) if endpoints.iter().any(|other| other.address == address) => {
                 report.error(&path, format!("{address} is listed twice"));
             }

@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use weft_proxy_api::name::is_label;
 
 use super::{
-    Key, Kind, Object, Spec, mesh_config,
+    Key, Kind, Object, Spec, access_policy, mesh_config,
     mesh_service::{self, LABEL},
     nearest::did_you_mean,
     problem::{Path, Problem, Report},
-    route, schema, traffic_policy,
+    rate_limit_policy, route, schema, traffic_policy,
 };
 
 /// The part of an object's metadata that users write. Only its schema is used.
@@ -172,6 +172,7 @@ fn read_spec(kind: Kind, spec: Value, key: Option<&Key>, report: &mut Report) ->
     match kind {
         Kind::HttpRoute => Some(Spec::HttpRoute(route::read_http(typed(spec, report)?, namespace, report))),
         Kind::GrpcRoute => Some(Spec::GrpcRoute(route::read_grpc(typed(spec, report)?, namespace, report))),
+        Kind::TlsRoute => Some(Spec::TlsRoute(route::read_tls(typed(spec, report)?, namespace, report))),
         Kind::MeshService => {
             let written: mesh_service::Written = typed(spec, report)?;
             written.read(report).map(Spec::MeshService)
@@ -179,6 +180,14 @@ fn read_spec(kind: Kind, spec: Value, key: Option<&Key>, report: &mut Report) ->
         Kind::TrafficPolicy => {
             let written: traffic_policy::Written = typed(spec, report)?;
             Some(Spec::TrafficPolicy(Box::new(written.read(namespace, report))))
+        }
+        Kind::AccessPolicy => {
+            let written: access_policy::Written = typed(spec, report)?;
+            Some(Spec::AccessPolicy(Box::new(written.read(namespace, report))))
+        }
+        Kind::RateLimitPolicy => {
+            let written: rate_limit_policy::Written = typed(spec, report)?;
+            Some(Spec::RateLimitPolicy(Box::new(written.read(namespace, report))))
         }
         Kind::MeshConfig => {
             let written: mesh_config::Written = typed(spec, report)?;

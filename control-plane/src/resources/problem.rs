@@ -19,6 +19,9 @@ pub struct Problem {
     /// Where it stands in a file, once somebody who has the file has looked it up.
     pub place: Option<Place>,
     pub severity: Severity,
+    /// The object that holds in place of this one, which has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflicts_with: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,7 @@ impl Problem {
             hint: None,
             place: None,
             severity: Severity::Error,
+            conflicts_with: None,
         }
     }
 
@@ -165,7 +169,18 @@ impl Report {
     }
 
     pub fn warning(&mut self, path: &Path, reason: impl Into<String>) {
-        self.problems.push(Problem::new(path.as_str(), reason).warning());
+        self.warning_with_hint(path, reason, None);
+    }
+
+    pub fn warning_with_hint(&mut self, path: &Path, reason: impl Into<String>, hint: impl Into<Option<String>>) {
+        self.problems.push(Problem::new(path.as_str(), reason).hint(hint).warning());
+    }
+
+    /// `winner` holds in place of the object.
+    pub fn conflict(&mut self, path: &Path, winner: impl fmt::Display) {
+        let reason = format!("{winner} has the same target and comes first by name, so that this one has no effect");
+        let problem = Problem::new(path.as_str(), reason).hint("write both as one".to_owned()).warning();
+        self.problems.push(Problem { conflicts_with: Some(winner.to_string()), ..problem });
     }
 }
 

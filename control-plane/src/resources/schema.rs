@@ -6,35 +6,45 @@
 
 use std::sync::LazyLock;
 
-use gateway_api::{grpcroutes::GrpcRouteSpec, httproutes::HttpRouteSpec};
+use gateway_api::{
+    experimental::{grpcroutes::GrpcRouteSpec, httproutes::HttpRouteSpec},
+    tlsroutes::TlsRouteSpec,
+};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
 use super::{
-    duration,
+    access_policy, duration,
     kind::Kind,
     mesh_config, mesh_service,
     nearest::did_you_mean,
     parse::Metadata,
+    policy,
     problem::{Path, Report},
-    traffic_policy,
+    rate_limit_policy, traffic_policy,
 };
 
-/// What the experimental Gateway API knows and weft does not carry out yet.
-const NOT_CARRIED_OUT: [&str; 4] = ["retry", "sessionPersistence", "useDefaultGateways", "weightedSessionAffinity"];
+/// What Gateway API knows and weft does not carry out.
+const NOT_CARRIED_OUT: [&str; 1] = ["useDefaultGateways"];
 
 /// The schema of a kind's `spec`.
 pub(super) fn of_spec(kind: Kind) -> &'static Value {
     static HTTP_ROUTE: LazyLock<Value> = LazyLock::new(schema::<HttpRouteSpec>);
     static GRPC_ROUTE: LazyLock<Value> = LazyLock::new(schema::<GrpcRouteSpec>);
+    static TLS_ROUTE: LazyLock<Value> = LazyLock::new(schema::<TlsRouteSpec>);
     static MESH_SERVICE: LazyLock<Value> = LazyLock::new(schema::<mesh_service::Written>);
     static TRAFFIC_POLICY: LazyLock<Value> = LazyLock::new(schema::<traffic_policy::Written>);
+    static ACCESS_POLICY: LazyLock<Value> = LazyLock::new(schema::<access_policy::Written>);
+    static RATE_LIMIT_POLICY: LazyLock<Value> = LazyLock::new(schema::<rate_limit_policy::Written>);
     static MESH_CONFIG: LazyLock<Value> = LazyLock::new(schema::<mesh_config::Written>);
     match kind {
         Kind::HttpRoute => &HTTP_ROUTE,
         Kind::GrpcRoute => &GRPC_ROUTE,
+        Kind::TlsRoute => &TLS_ROUTE,
         Kind::MeshService => &MESH_SERVICE,
         Kind::TrafficPolicy => &TRAFFIC_POLICY,
+        Kind::AccessPolicy => &ACCESS_POLICY,
+        Kind::RateLimitPolicy => &RATE_LIMIT_POLICY,
         Kind::MeshConfig => &MESH_CONFIG,
     }
 }
@@ -89,13 +99,17 @@ fn check_fields(schema: &Value, fields: &mut Map<String, Value>, path: &Path, re
     for (name, value) in fields.iter_mut() {
         let path = path.field(name);
         match known.get(name) {
+            _ if NOT_CARRIED_OUT.contains(&name.as_str()) => {
+                report.error(&path, format!("this version of weft does not carry out {name}"));
+            }
             None => unknown_field(name, known, &path, report),
             // An optional field that is written without a value is not there.
             Some(_) if value.is_null() => {}
             Some(schema) => check(non_null(schema), value, &path, report),
         }
     }
-    fields.retain(|name, value| known.contains_key(name) && !value.is_null());
+    let is_carried_out = |name: &String| known.contains_key(name) && !NOT_CARRIED_OUT.contains(&name.as_str());
+    fields.retain(|name, value| is_carried_out(name) && !value.is_null());
     for (name, schema) in known.iter().filter(|(name, _)| required(name)) {
         let path = path.field(name);
         if !fields.contains_key(name) {
@@ -122,20 +136,17 @@ fn stand_in(schema: &Value) -> Value {
         Some("array") => Value::Array(Vec::new()),
         Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(Value::from(0)),
         Some("boolean") => Value::Bool(false),
-        Some("string") if schema.get("format").and_then(Value::as_str) == Some(duration::FORMAT) => Value::from("1s"),
+        Some("string") if format(schema) == Some(duration::FORMAT) => Value::from("1s"),
         Some("string") => Value::from(""),
         _ => Value::Null,
     }
 }
 
 fn unknown_field(name: &str, known: &Map<String, Value>, path: &Path, report: &mut Report) {
-    if NOT_CARRIED_OUT.contains(&name) {
-        report.error(path, format!("this version of weft does not carry out {name}"));
-        return;
-    }
     let names = known.keys().map(String::as_str);
-    let hint = did_you_mean(name, names.clone())
-        .or_else(|| (known.len() <= 8).then(|| format!("fields here: {}", names.collect::<Vec<_>>().join(", "))));
+    let hint = did_you_mean(name, names.clone()).or_else(|| {
+        (1..=8).contains(&known.len()).then(|| format!("fields here: {}", names.collect::<Vec<_>>().join(", ")))
+    });
     report.error_with_hint(path, "unknown field", hint);
 }
 
@@ -147,6 +158,12 @@ fn non_null(schema: &Value) -> &Value {
 }
 
 fn check_scalar(schema: &Value, value: &Value, path: &Path, report: &mut Report) {
+    if format(schema) == Some(policy::PERCENT_FORMAT) {
+        return match policy::parse_percent(value) {
+            Ok(_) => {}
+            Err(reason) => report.error(path, reason),
+        };
+    }
     let allowed = allowed_values(schema);
     if !allowed.is_empty() {
         return check_choice(&allowed, value, path, report);
@@ -171,16 +188,23 @@ fn check_scalar(schema: &Value, value: &Value, path: &Path, report: &mut Report)
 }
 
 fn check_text(schema: &Value, text: &str, path: &Path, report: &mut Report) {
-    if schema.get("format").and_then(Value::as_str) == Some(duration::FORMAT)
-        && let Err(reason) = duration::parse_duration(text)
-    {
+    let parsed = match format(schema) {
+        Some(duration::FORMAT) => duration::parse_duration(text).map(|_| ()),
+        Some(policy::SIZE_FORMAT) => policy::parse_size(text).map(|_| ()),
+        _ => Ok(()),
+    };
+    if let Err(reason) = parsed {
         report.error(path, reason);
     }
 }
 
+fn format(schema: &Value) -> Option<&str> {
+    schema.get("format").and_then(Value::as_str)
+}
+
 /// Where the schema has no bounds, the type has.
 fn check_integer(schema: &Value, number: &serde_json::Number, path: &Path, report: &mut Report) {
-    let (least, greatest) = match schema.get("format").and_then(Value::as_str) {
+    let (least, greatest) = match format(schema) {
         Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
         Some("uint16") => (0, i64::from(u16::MAX)),
         Some("uint32") => (0, i64::from(u32::MAX)),

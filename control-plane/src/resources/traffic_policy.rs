@@ -1,20 +1,20 @@
-//! `TrafficPolicy`: how requests are sent toward a service (load balancer, circuit breakers, connect timeout,
-//! fallback), or how a route splits them (sticky).
+//! `TrafficPolicy`: how requests are sent toward a service, what becomes of those that are addressed to it or fall under
+//! a route, and how a route splits them (sticky).
 //!
 //! Everything is optional: what a policy does not say is taken from the `MeshConfig`, and from the built-in defaults
-//! after that. The layers are put together where a backend is compiled.
-
-use std::time;
+//! after that. The layers are put together where a destination is compiled.
 
 use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use weft_proxy_api::{ServiceName, policy::LoadBalancer, route::Sticky};
+use weft_proxy_api::{ServiceName, route::Sticky};
 
 use super::{
-    circuit_breaker::{CircuitBreakerSpec, EndpointCircuitBreakerSpec, check_breakers},
-    duration::Duration,
     kind::{Key, Kind},
+    policy::{
+        BackendSpec, RequestSpec, WrittenBackend, WrittenCache, WrittenFault, WrittenResponse, WrittenRetry,
+        WrittenTimeouts,
+    },
     problem::{Path, Report},
     route::{ServiceRef, read_service_ref},
 };
@@ -24,10 +24,12 @@ use super::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct Written {
     target_ref: WrittenTarget,
-    load_balancer: Option<LoadBalancerSpec>,
-    circuit_breaker: Option<CircuitBreakerSpec>,
-    endpoint_circuit_breaker: Option<EndpointCircuitBreakerSpec>,
+    #[serde(flatten)]
+    backend: WrittenBackend,
     timeouts: Option<WrittenTimeouts>,
+    retry: Option<WrittenRetry>,
+    fault: Option<WrittenFault>,
+    cache: Option<WrittenCache>,
     fallback: Option<WrittenFallback>,
     sticky_split: Option<WrittenSticky>,
 }
@@ -49,27 +51,11 @@ enum TargetKind {
     GrpcRoute,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-pub(super) struct LoadBalancerSpec {
-    r#type: LoadBalancerType,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-enum LoadBalancerType {
-    PeakEwma,
-    LeastRequest,
-    RoundRobin,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-struct WrittenTimeouts {
-    connect: Option<Duration>,
-}
-
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct WrittenFallback {
-    backend_ref: WrittenBackendRef,
+    backend_ref: Option<WrittenBackendRef>,
+    response: Option<WrittenResponse>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -91,11 +77,13 @@ struct WrittenSticky {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrafficPolicySpec {
     pub target: Target,
-    pub load_balancer: Option<LoadBalancer>,
-    pub circuit_breaker: Option<CircuitBreakerSpec>,
-    pub endpoint_circuit_breaker: Option<EndpointCircuitBreakerSpec>,
-    pub connect_timeout: Option<time::Duration>,
+    /// Toward a service; empty for a route.
+    pub backend: BackendSpec,
+    /// Requests that are addressed to the service, by whichever rule they are sent, or those of the route.
+    pub requests: RequestSpec,
+    /// Of a service.
     pub fallback: Option<ServiceRef>,
+    /// Of a route.
     pub sticky: Option<Sticky>,
 }
 
@@ -104,6 +92,14 @@ pub struct TrafficPolicySpec {
 pub enum Target {
     Service(ServiceName),
     Route(Key),
+}
+
+/// Which kind of target a field has an effect on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    Service,
+    Route,
+    Both,
 }
 
 impl Written {
@@ -117,63 +113,85 @@ impl Written {
             TargetKind::HttpRoute => Target::Route(Key::new(Kind::HttpRoute, namespace, &self.target_ref.name)),
             TargetKind::GrpcRoute => Target::Route(Key::new(Kind::GrpcRoute, namespace, &self.target_ref.name)),
         };
-        check_breakers(&self.circuit_breaker, &self.endpoint_circuit_breaker, &spec, report);
-        let fallback = self.fallback.map(|written| {
-            let path = spec.field("fallback").field("backendRef");
-            let WrittenBackendRef { group, kind, name, namespace: other, port } = written.backend_ref;
-            let kind = kind.as_deref().unwrap_or("Service");
-            let service =
-                read_service_ref((group.as_deref(), kind), &name, other.as_deref().unwrap_or(namespace), &path, report);
-            ServiceRef { service, port }
-        });
+        let timeouts = self.timeouts.unwrap_or_default();
+        let backend = self.backend.read(timeouts.connect, &spec, report);
+        if self.fallback.as_ref().is_some_and(|it| it.backend_ref.is_none() && it.response.is_none()) {
+            report.error(&spec.field("fallback"), "expected at least one of backendRef and response");
+        }
+        let (backend_ref, response) = self.fallback.map(|written| (written.backend_ref, written.response)).unzip();
+        let path = spec.field("fallback");
+        let requests = RequestSpec {
+            timeouts: timeouts.read(&spec.field("timeouts"), report),
+            retry: self.retry.map(|written| written.read(&spec.field("retry"), report)).unwrap_or_default(),
+            fault: self.fault.map(|written| written.read(&spec.field("fault"), report)),
+            cache: self.cache.map(|written| written.read(&spec.field("cache"), report)),
+            fallback_response: response.flatten().map(|written| written.read(&path.field("response"), report)),
+        };
+        let fallback = backend_ref.flatten().map(|written| written.read(namespace, &path.field("backendRef"), report));
         if let (Target::Service(own), Some(fallback)) = (&target, &fallback)
             && *own == fallback.service
         {
-            report.error(&spec.field("fallback").field("backendRef"), "the fallback is the service itself");
+            report.error(&path.field("backendRef"), "the fallback is the service itself");
         }
-        TrafficPolicySpec {
-            target,
-            load_balancer: self.load_balancer.map(Into::into),
-            circuit_breaker: self.circuit_breaker,
-            endpoint_circuit_breaker: self.endpoint_circuit_breaker,
-            connect_timeout: read_connect_timeout(self.timeouts.and_then(|t| t.connect), &spec, report),
-            fallback,
-            sticky: self.sticky_split.and_then(|written| written.read(&spec.field("stickySplit"), report)),
-        }
+        let sticky = self.sticky_split.and_then(|written| written.read(&spec.field("stickySplit"), report));
+        TrafficPolicySpec { target, backend, requests, fallback, sticky }
     }
 
     /// A field that would have no effect on this kind of target is refused.
     fn check_target(&self, report: &mut Report) {
         let target = Path::spec().field("targetRef");
-        let (group, to_service) = match self.target_ref.kind {
-            TargetKind::MeshService => ("weft.dev", true),
-            TargetKind::Service => ("", true),
-            TargetKind::HttpRoute | TargetKind::GrpcRoute => ("gateway.networking.k8s.io", false),
+        let (group, own) = match self.target_ref.kind {
+            TargetKind::MeshService => ("weft.dev", For::Service),
+            TargetKind::Service => ("", For::Service),
+            TargetKind::HttpRoute | TargetKind::GrpcRoute => ("gateway.networking.k8s.io", For::Route),
         };
         if let Some(written) = self.target_ref.group.as_deref().filter(|written| *written != group) {
             let reason = format!("there is no kind {:?} in the group {written:?}", self.target_ref.kind);
             report.error_with_hint(&target.field("group"), reason, format!("write {group:?}, or leave it out"));
         }
-        let fields = [
-            ("loadBalancer", self.load_balancer.is_some(), true),
-            ("circuitBreaker", self.circuit_breaker.is_some(), true),
-            ("endpointCircuitBreaker", self.endpoint_circuit_breaker.is_some(), true),
-            ("timeouts", self.timeouts.is_some(), true),
-            ("fallback", self.fallback.is_some(), true),
-            ("stickySplit", self.sticky_split.is_some(), false),
-        ];
-        for (name, _, of_service) in
-            fields.iter().filter(|(_, present, of_service)| *present && *of_service != to_service)
-        {
-            let reason = match of_service {
-                true => format!("{name} is a policy toward a service, but targetRef names a route"),
-                false => format!("{name} is a policy of a route, but targetRef names a service"),
+        let fields = self.fields();
+        for (name, _) in fields.iter().filter(|(_, allowed)| *allowed != For::Both && *allowed != own) {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            let reason = match own {
+                For::Route => format!("{last} is a policy toward a service, but targetRef names a route"),
+                _ => format!("{last} is a policy of a route, but targetRef names a service"),
             };
-            report.error(&Path::spec().field(name), reason);
+            report.error(&name.split('.').fold(Path::spec(), |path, field| path.field(field)), reason);
         }
-        if fields.iter().all(|(_, present, _)| !present) {
+        if self.cache.is_some() && self.target_ref.kind == TargetKind::GrpcRoute {
+            let reason = "answers to gRPC calls, which are POST requests, are not kept";
+            report.error(&Path::spec().field("cache"), reason);
+        }
+        if fields.is_empty() {
             report.error(&Path::spec(), "the policy says nothing beside its target");
         }
+    }
+
+    /// The fields that are there.
+    fn fields(&self) -> Vec<(&'static str, For)> {
+        let toward = self.backend.fields().map(|(name, present)| (name, present, For::Service));
+        let (timeouts, fallback) = (self.timeouts.as_ref(), self.fallback.as_ref());
+        let others = [
+            ("timeouts.connect", timeouts.is_some_and(|it| it.connect.is_some()), For::Service),
+            ("timeouts", timeouts.is_some_and(WrittenTimeouts::is_about_requests), For::Both),
+            ("retry", self.retry.is_some(), For::Both),
+            ("fault", self.fault.is_some(), For::Both),
+            ("cache", self.cache.is_some(), For::Both),
+            ("fallback.backendRef", fallback.is_some_and(|it| it.backend_ref.is_some()), For::Service),
+            ("fallback", fallback.is_some(), For::Both),
+            ("stickySplit", self.sticky_split.is_some(), For::Route),
+        ];
+        let all = toward.into_iter().chain(others);
+        all.filter(|(_, present, _)| *present).map(|(name, _, target)| (name, target)).collect()
+    }
+}
+
+impl WrittenBackendRef {
+    fn read(self, own: &str, path: &Path, report: &mut Report) -> ServiceRef {
+        let kind = self.kind.as_deref().unwrap_or("Service");
+        let namespace = self.namespace.as_deref().unwrap_or(own);
+        let service = read_service_ref((self.group.as_deref(), kind), &self.name, namespace, path, report);
+        ServiceRef { service, port: self.port }
     }
 }
 
@@ -203,25 +221,4 @@ impl WrittenSticky {
 /// A cookie's name is a token of RFC 9110, as a header's name is.
 fn is_token(text: &str) -> bool {
     HeaderName::from_bytes(text.as_bytes()).is_ok()
-}
-
-pub(super) fn read_connect_timeout(
-    written: Option<Duration>,
-    spec: &Path,
-    report: &mut Report,
-) -> Option<time::Duration> {
-    if written.is_some_and(|timeout| timeout.0.is_zero()) {
-        report.error(&spec.field("timeouts").field("connect"), "must be more than 0s");
-    }
-    written.map(|timeout| timeout.0)
-}
-
-impl From<LoadBalancerSpec> for LoadBalancer {
-    fn from(spec: LoadBalancerSpec) -> Self {
-        match spec.r#type {
-            LoadBalancerType::PeakEwma => Self::PeakEwma,
-            LoadBalancerType::LeastRequest => Self::LeastRequest,
-            LoadBalancerType::RoundRobin => Self::RoundRobin,
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! The gRPC server for sidecars: discovery, identity and workloads, on one TLS listener.
+//! The gRPC server for sidecars: discovery, identity, workloads and quotas, on one TLS listener.
 //!
 //! A client certificate is optional here, because the first SVID is asked for without one; each service checks what it
 //! needs. Keep-alive finds peers that have vanished without closing.
@@ -9,20 +9,22 @@ use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use weft_proxy_api::proto::{
     discovery::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer,
-    identity::v1::identity_server::IdentityServer, workload::v1::workloads_server::WorkloadsServer,
+    identity::v1::identity_server::IdentityServer, quota::v1::quotas_server::QuotasServer,
+    workload::v1::workloads_server::WorkloadsServer,
 };
 
-use super::{discovery::Discovery, identity::Identity, listener::Connection, workloads::Workloads};
+use super::{discovery::Discovery, identity::Identity, listener::Connection, quotas::Quotas, workloads::Workloads};
 use crate::tasks::Tasks;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// A sidecar needs three; the rest is room for tools.
+/// A sidecar needs four; the rest is room for tools.
 const STREAMS_PER_CONNECTION: u32 = 64;
 
 pub struct Services {
     pub discovery: Discovery,
     pub identity: Identity,
     pub workloads: Workloads,
+    pub quotas: Quotas,
 }
 
 /// Serves until the control plane stops, then lets requests in flight end.
@@ -36,6 +38,7 @@ pub async fn serve(connections: mpsc::Receiver<Connection>, services: Services, 
         .add_service(AggregatedDiscoveryServiceServer::new(services.discovery))
         .add_service(IdentityServer::new(services.identity))
         .add_service(WorkloadsServer::new(services.workloads))
+        .add_service(QuotasServer::new(services.quotas))
         .serve_with_incoming_shutdown(incoming, async move { stopped.stopped().await });
     tokio::select! {
         result = serving => if let Err(error) = result {

@@ -2,6 +2,8 @@
 
 use weft_proxy_api::{
     Destination, Service, State,
+    destination::Protocol,
+    policy::{MILLION, Mirror},
     route::{Action, PathMatch, PathRewrite, Redirect, Route, RouteMatch, Rule, Split, Sticky, Target, ValueMatch},
 };
 
@@ -10,16 +12,38 @@ use crate::admin_api::RouteLine;
 /// One line for each route, in order of precedence; none for an unknown service.
 pub fn describe_routes(destination: &Destination) -> Vec<RouteLine> {
     let State::Service(service) = &destination.state else { return Vec::new() };
-    service.routes.iter().filter_map(|route| describe(route, service)).collect()
+    let requests = service.routes.iter().filter_map(|route| describe(what(route, service), route.rule, service));
+    let connections = service.tls_routes.iter().filter_map(|route| {
+        let names = format!("TLS for {}", route.hostnames.join(", "));
+        describe(names, route.rule, service)
+    });
+    requests.chain(connections).collect()
 }
 
-fn describe(route: &Route, service: &Service) -> Option<RouteLine> {
-    let rule = service.rules.get(route.rule)?;
-    let (to, sticky) = match &rule.action {
+fn what(route: &Route, service: &Service) -> String {
+    match service.protocol {
+        Protocol::Tcp | Protocol::Tls => "any connection".into(),
+        _ => describe_match(&route.matches),
+    }
+}
+
+fn describe(matches: String, rule: usize, service: &Service) -> Option<RouteLine> {
+    let rule = service.rules.get(rule)?;
+    let (mut to, sticky) = match &rule.action {
         Action::Redirect(redirect) => (vec![describe_redirect(redirect)], None),
         Action::Split(split) => (describe_split(split, service), split.sticky.as_ref().map(describe_sticky)),
     };
-    Some(RouteLine { matches: describe_match(&route.matches), to, sticky, from: describe_origin(rule) })
+    to.extend(rule.policies.mirrors.iter().map(describe_mirror));
+    Some(RouteLine { matches, to, sticky, from: describe_origin(rule) })
+}
+
+/// For example `a copy of 5 % to shop/orders-v2:80`.
+fn describe_mirror(mirror: &Mirror) -> String {
+    let share = percent(mirror.per_million, MILLION.into());
+    match &mirror.target {
+        Target::Backend(name) => format!("a copy of {share} to {name}"),
+        Target::Unresolved(reason) => format!("a copy of {share} nowhere: {reason}"),
+    }
 }
 
 fn describe_origin(rule: &Rule) -> String {

@@ -6,47 +6,59 @@
 //! the change has [`Touched`], so that what was compiled and sent stays where nothing happened.
 //! Called by `mesh` after every change; `serve` sends what is asked for by name.
 
+mod addresses;
 mod backend;
+mod change;
 mod describe;
 mod destination;
 mod endpoints;
 mod hints;
+mod inbound;
+mod members;
+mod ports;
 mod relations;
+mod selectors;
+mod shards;
 mod touched;
+mod virtual_addresses;
 mod workloads;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use prost::Message;
 use weft_certs::SpiffeId;
-use weft_proxy_api::{Destination, EndpointSet, Inbound, Resource, ServiceName, ServicePort, State};
+use weft_proxy_api::{
+    Address, Destination, Endpoint, EndpointSet, Host, Inbound, Resource, ServiceName, ServicePort, State,
+};
 
 use crate::resources::{Catalog, Difference, Objects};
 
+use addresses::Addresses;
+use change::Change;
 pub use describe::describe_routes;
 use hints::Hints;
+pub use ports::{WorkloadPort, WorkloadPorts};
 use relations::{Inventory, Relations};
-pub use touched::Touched;
+use selectors::Selectors;
+pub use touched::{Touched, Use};
+pub use virtual_addresses::VirtualAddresses;
 pub use workloads::Workloads;
 
-/// A workload that has registered for a port of a service.
+/// A workload that has registered for a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadEndpoint {
     pub id: String,
     pub service: ServiceName,
-    /// The port of the service, not of the application.
-    pub service_port: u16,
-    /// Where its sidecar accepts.
-    pub address: SocketAddr,
+    pub ports: WorkloadPorts,
+    /// Of two that have the same address, the one with the greater number took it later.
+    pub order: u64,
     pub identity: SpiffeId,
     pub labels: BTreeMap<String, String>,
     pub zone: String,
-    /// The application answers; one that does not is no endpoint, though its service exists.
-    pub serving: bool,
 }
 
 /// Everything that a snapshot depends on. Cheap to clone.
@@ -56,37 +68,55 @@ pub struct Input {
     pub workloads: Arc<Workloads>,
     /// By the host and port that a `MeshService` names.
     pub resolved: Arc<BTreeMap<(String, u16), Vec<SocketAddr>>>,
+    pub virtual_addresses: VirtualAddresses,
 }
 
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     input: Input,
     relations: Arc<Relations>,
+    selectors: Selectors,
     hints: Arc<Hints>,
+    /// Made when the first sidecar asks for an address: where traffic is not intercepted, none does.
+    addresses: OnceLock<Addresses>,
+}
+
+impl Input {
+    pub fn catalog(&self) -> Catalog<'_> {
+        Catalog::new(&self.objects, self.workloads.implied())
+    }
 }
 
 impl Snapshot {
     pub fn compile(input: Input) -> Self {
-        Self { relations: Arc::new(Relations::new(&input.objects)), input, hints: Arc::default() }
+        Self {
+            relations: Arc::new(Relations::new(&input.objects)),
+            selectors: Selectors::new(&input.objects),
+            hints: Arc::default(),
+            addresses: OnceLock::new(),
+            input,
+        }
     }
 
     /// The snapshot after a change, and what the change has touched.
     pub fn after(&self, input: Input) -> (Self, Touched) {
-        let differences = match Arc::ptr_eq(&self.input.objects, &input.objects) {
-            true => Vec::new(),
-            false => self.input.objects.differences(&input.objects),
-        };
-        let touched = Touched::between(&self.input, &input, &differences);
+        let change = Change::between(&self.input, &input);
+        let touched = Touched::by(&change);
         let is_related = |it: &Difference<'_>| it.key().is_some_and(|key| Relations::hold(key.kind));
-        let relations = match differences.iter().any(is_related) {
+        let relations = match change.objects.iter().any(is_related) {
             true => Arc::new(Relations::new(&input.objects)),
             false => self.relations.clone(),
         };
         let changes_names = |it: &Difference<'_>| !is_related(it) && !it.is_of_endpoints_only();
         let same_names =
-            self.input.workloads.implied() == input.workloads.implied() && !differences.iter().any(changes_names);
+            self.input.workloads.implied() == input.workloads.implied() && !change.objects.iter().any(changes_names);
         let hints = if same_names { self.hints.clone() } else { Arc::default() };
-        (Self { input, relations, hints }, touched)
+        let selectors = self.selectors.after(&change.objects);
+        let addresses = match self.addresses.get() {
+            Some(addresses) => addresses.after(&change).into(),
+            None => OnceLock::new(),
+        };
+        (Self { input, relations, selectors, hints, addresses }, touched)
     }
 
     pub fn input(&self) -> &Input {
@@ -103,23 +133,57 @@ impl Snapshot {
     }
 
     /// Empty when the service does not exist.
+    /// Who serves a service port, and who only would: for people.
+    pub fn members(&self, name: &ServicePort) -> Vec<Endpoint> {
+        endpoints::members(name, self.inventory())
+    }
+
     pub fn endpoints(&self, name: &ServicePort) -> EndpointSet {
-        EndpointSet { name: name.clone(), endpoints: endpoints::compile(name, &self.input, self.catalog()) }
+        EndpointSet { name: name.clone(), endpoints: endpoints::compile(name, self.inventory()) }
     }
 
     pub fn inbound(&self, workload: &str) -> Inbound {
-        let mesh = self.relations.mesh();
-        Inbound { workload: workload.to_owned(), access_log: mesh.access_log, drain_timeout: mesh.drain_timeout }
+        inbound::compile(workload, self.inventory())
     }
 
-    /// The services that a destination depends on.
-    pub fn used_by_destination(&self, name: &ServicePort) -> BTreeSet<ServiceName> {
-        touched::used_by_destination(&name.service_name(), self.inventory())
+    /// Every address leads somewhere, if only out of the mesh.
+    pub fn address(&self, address: SocketAddr) -> Address {
+        self.addresses().compile(address, self.inventory())
     }
 
-    /// The services that an endpoint set depends on.
-    pub fn used_by_endpoints(&self, name: &ServicePort) -> BTreeSet<ServiceName> {
-        touched::used_by_endpoints(&name.service_name(), self.inventory())
+    /// Without addresses when the service does not exist.
+    pub fn host(&self, name: &ServiceName) -> Host {
+        let exists = !self.catalog().ports(name).is_empty();
+        let addresses = if exists { self.input.virtual_addresses.all_of(name) } else { Vec::new() };
+        Host { name: name.clone(), addresses }
+    }
+
+    /// What a destination depends on.
+    pub fn used_by_destination(&self, name: &ServicePort) -> Vec<Use> {
+        touched::used_by_destination(&name.service_name(), self.inventory()).into_iter().map(Use::Service).collect()
+    }
+
+    /// What an endpoint set depends on.
+    pub fn used_by_endpoints(&self, name: &ServicePort) -> Vec<Use> {
+        touched::used_by_endpoints(&name.service_name(), self.inventory()).into_iter().map(Use::Service).collect()
+    }
+
+    /// What the inbound side of a workload depends on.
+    pub fn used_by_inbound(&self, workload: &str) -> Vec<Use> {
+        let service = self.input.workloads.get(workload).map(|workload| Use::Service(workload.service.clone()));
+        service.into_iter().chain([Use::Workload(workload.to_owned())]).collect()
+    }
+
+    /// What an address depends on. `None`: it can change with anything.
+    pub fn used_by_address(&self, address: SocketAddr) -> Option<Vec<Use>> {
+        self.addresses().used_by(address, self.inventory())
+    }
+
+    /// What a host depends on. `None`: it can change with anything.
+    pub fn used_by_host(&self, name: &ServiceName) -> Option<Vec<Use>> {
+        // A service that was given no address yet, since that could not be written, gets it without being touched.
+        let waits = !self.catalog().ports(name).is_empty() && self.input.virtual_addresses.of(name).is_none();
+        (!waits).then(|| vec![Use::Service(name.clone())])
     }
 
     /// In order.
@@ -133,11 +197,20 @@ impl Snapshot {
     }
 
     fn catalog(&self) -> Catalog<'_> {
-        Catalog::new(&self.input.objects, self.input.workloads.implied())
+        self.input.catalog()
     }
 
     fn inventory(&self) -> Inventory<'_> {
-        Inventory { catalog: self.catalog(), relations: &self.relations }
+        Inventory {
+            input: &self.input,
+            catalog: self.catalog(),
+            relations: &self.relations,
+            selectors: &self.selectors,
+        }
+    }
+
+    fn addresses(&self) -> &Addresses {
+        self.addresses.get_or_init(|| Addresses::new(&self.input))
     }
 
     /// Everything that sidecars can be told, as bytes: equal snapshots are equal bytes, and the other way round.
@@ -150,8 +223,12 @@ impl Snapshot {
         let of_port = |name: &ServicePort| {
             [Resource::Destination(self.destination(name)), Resource::EndpointSet(self.endpoints(name))]
         };
-        // Inbound is the same for every workload but for its name.
-        let resources = std::iter::once(Resource::Inbound(self.inbound("*"))).chain(names.iter().flat_map(of_port));
+        let workloads = self.input.workloads.iter().map(|workload| workload.id.as_str());
+        // What a workload enforces about which nothing is known is the same for all of them but for the name.
+        let inbound = std::iter::once("*").chain(workloads).map(|id| Resource::Inbound(self.inbound(id)));
+        let hosts = services.iter().map(|service| Resource::Host(self.host(service)));
+        let addresses = self.addresses().known().into_iter().map(|address| Resource::Address(self.address(address)));
+        let resources = inbound.chain(names.iter().flat_map(of_port)).chain(hosts).chain(addresses);
         resources.flat_map(|resource| resource.encode().encode_length_delimited_to_vec()).collect()
     }
 }

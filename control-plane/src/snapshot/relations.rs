@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use weft_proxy_api::ServiceName;
 
+use super::{Input, selectors::Selectors};
 use crate::resources::{
-    Catalog, Key, Kind, MeshConfigSpec, Object, Objects, RouteSpec, Spec, Target, TrafficPolicySpec,
+    AccessPolicySpec, Catalog, Key, Kind, MeshConfigSpec, Object, Objects, RateLimitPolicySpec, RouteSpec, Spec,
+    Target, TrafficPolicySpec,
 };
 
 #[derive(Debug, Default)]
@@ -14,27 +16,42 @@ pub(super) struct Relations {
     /// By the services that are their parents, in order of precedence.
     routes: BTreeMap<ServiceName, Vec<Arc<Object>>>,
     policies: BTreeMap<Target, Arc<Object>>,
+    access: BTreeMap<ServiceName, Arc<Object>>,
+    limits: BTreeMap<ServiceName, Arc<Object>>,
     mesh: MeshConfigSpec,
 }
 
-/// What one destination is compiled from.
+/// What everything is compiled from.
 #[derive(Clone, Copy)]
 pub(super) struct Inventory<'a> {
+    pub input: &'a Input,
     pub catalog: Catalog<'a>,
     pub relations: &'a Relations,
+    pub selectors: &'a Selectors,
 }
 
 impl Relations {
     pub fn new(objects: &Objects) -> Self {
         let mut relations = Self::default();
         // Gateway API: the more special kind of route first. The others follow by namespace and name, as the keys do.
-        for object in objects.of_kind(Kind::GrpcRoute).chain(objects.of_kind(Kind::HttpRoute)) {
-            relations.add_route(object);
+        for kind in [Kind::GrpcRoute, Kind::HttpRoute, Kind::TlsRoute] {
+            objects.of_kind(kind).for_each(|object| relations.add_route(object));
         }
         for object in objects.of_kind(Kind::TrafficPolicy) {
             if let Spec::TrafficPolicy(policy) = &object.spec {
-                // One for each target, or the check would have refused it; of several, the first by name counts.
+                // Of several on one target, the first by name counts, and the check says so of the others.
                 relations.policies.entry(policy.target.clone()).or_insert_with(|| object.clone());
+            }
+        }
+        for object in objects.of_kind(Kind::AccessPolicy) {
+            if let Spec::AccessPolicy(policy) = &object.spec {
+                // One for each service, or the check would have refused it.
+                relations.access.entry(policy.target.clone()).or_insert_with(|| object.clone());
+            }
+        }
+        for object in objects.of_kind(Kind::RateLimitPolicy) {
+            if let Spec::RateLimitPolicy(policy) = &object.spec {
+                relations.limits.entry(policy.target.clone()).or_insert_with(|| object.clone());
             }
         }
         for object in objects.of_kind(Kind::MeshConfig) {
@@ -68,6 +85,26 @@ impl Relations {
     pub fn policy(&self, target: &Target) -> Option<&TrafficPolicySpec> {
         match &self.policies.get(target)?.spec {
             Spec::TrafficPolicy(policy) => Some(policy),
+            _ => None,
+        }
+    }
+
+    pub fn access(&self, target: &ServiceName) -> Option<&AccessPolicySpec> {
+        match &self.access.get(target)?.spec {
+            Spec::AccessPolicy(policy) => Some(policy),
+            _ => None,
+        }
+    }
+
+    pub fn has_access_policies(&self) -> bool {
+        !self.access.is_empty()
+    }
+
+    /// With the name of the policy.
+    pub fn limits(&self, target: &ServiceName) -> Option<(&Key, &RateLimitPolicySpec)> {
+        let object = self.limits.get(target)?;
+        match &object.spec {
+            Spec::RateLimitPolicy(policy) => Some((&object.key, policy)),
             _ => None,
         }
     }

@@ -27,12 +27,11 @@ fn workload(id: &str, service: &str) -> WorkloadEndpoint {
     WorkloadEndpoint {
         id: id.into(),
         service: ServiceName::new("shop", service),
-        service_port: 80,
-        address: "10.0.0.1:15006".parse().unwrap(),
+        ports: WorkloadPort { service_port: 80, address: ([10, 0, 0, 1], 15006).into(), serving: true }.into(),
+        order: 0,
         identity: SpiffeId::workload(&trust_domain, "shop", service).unwrap(),
         labels: BTreeMap::from([("version".into(), "v1".into())]),
         zone: String::new(),
-        serving: true,
     }
 }
 
@@ -69,8 +68,9 @@ fn a_service_appears_with_its_first_workload_and_goes_with_its_last() {
     assert_eq!(empty.destination(&name).state, unknown);
     assert!(empty.endpoints(&name).endpoints.is_empty());
 
-    let not_serving = [WorkloadEndpoint { serving: false, ..workload("a", "orders") }];
-    let there = empty.after(input(&objects, &not_serving)).0;
+    let mut not_serving = workload("a", "orders");
+    not_serving.ports.first.serving = false;
+    let there = empty.after(input(&objects, &[not_serving])).0;
     assert!(matches!(there.destination(&name).state, State::Service(_)));
     assert!(there.endpoints(&name).endpoints.is_empty());
 

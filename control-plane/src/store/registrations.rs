@@ -12,23 +12,30 @@ use weft_certs::SpiffeId;
 use weft_proxy_api::ServiceName;
 
 use super::{Store, StoreError, events::json};
+use crate::snapshot::WorkloadPorts;
 
 /// By the workload's id.
 const REGISTRATIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("registrations");
 const RESOLVED: &str = "resolved";
 
-/// One workload behind a service port, in the namespace of its identity.
+/// One workload behind ports of a service, in the namespace of its identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Registration {
     pub identity: SpiffeId,
     pub service: String,
-    pub service_port: u16,
-    pub address: SocketAddr,
+    #[serde(flatten)]
+    pub ports: WorkloadPorts,
     pub labels: BTreeMap<String, String>,
     pub zone: String,
-    /// Its app answers.
-    pub serving: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    registration: Registration,
+    #[serde(default)]
+    order: u64,
 }
 
 impl Registration {
@@ -43,20 +50,24 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreE
 }
 
 impl Store {
-    pub fn registrations(&self) -> Result<BTreeMap<String, Registration>, StoreError> {
+    /// By id, each with the number that it was put with.
+    pub fn registrations(&self) -> Result<BTreeMap<String, (Registration, u64)>, StoreError> {
         let table = self.read()?.open_table(REGISTRATIONS)?;
         table
             .iter()?
             .map(|entry| {
                 let (id, registration) = entry?;
-                Ok((id.value().to_owned(), self.parse(registration.value())?))
+                let Kept { registration, order } = self.parse(registration.value())?;
+                Ok((id.value().to_owned(), (registration, order)))
             })
             .collect()
     }
 
-    pub fn put_registration(&self, id: &str, registration: &Registration) -> Result<(), StoreError> {
+    /// `order` says which of the registrations with an address in common was there last.
+    pub fn put_registration(&self, id: &str, registration: Registration, order: u64) -> Result<(), StoreError> {
+        let kept = json(&Kept { registration, order })?;
         self.write(|transaction| {
-            transaction.open_table(REGISTRATIONS)?.insert(id, json(registration)?.as_slice())?;
+            transaction.open_table(REGISTRATIONS)?.insert(id, kept.as_slice())?;
             Ok(())
         })
     }

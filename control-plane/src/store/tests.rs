@@ -5,7 +5,10 @@ use redb::ReadableTable;
 use serde_json::json;
 
 use super::*;
-use crate::resources::{Key, Kind, Manifest};
+use crate::{
+    resources::{Key, Kind, Manifest},
+    snapshot::{WorkloadPort, WorkloadPorts},
+};
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -285,21 +288,35 @@ fn registrations_and_resolved_hosts_survive_a_reopening() {
     let registration = Registration {
         identity: "spiffe://weft.local/ns/shop/sa/orders".parse().unwrap(),
         service: "orders".into(),
-        service_port: 80,
-        address: "10.0.0.1:15006".parse().unwrap(),
+        ports: WorkloadPorts {
+            first: WorkloadPort { service_port: 80, address: "10.0.0.1:15006".parse().unwrap(), serving: true },
+            further_ports: vec![WorkloadPort {
+                service_port: 9090,
+                address: "10.0.0.1:9090".parse().unwrap(),
+                serving: false,
+            }],
+        },
         labels: [("version".to_owned(), "v1".to_owned())].into(),
         zone: "a".into(),
-        serving: true,
     };
     let resolved = [(("db.test".to_owned(), 5432), vec!["10.0.0.9:5432".parse().unwrap()])].into();
     for id in ["a", "b"] {
-        fixture.store.put_registration(id, &registration).unwrap();
+        fixture.store.put_registration(id, registration.clone(), 7).unwrap();
     }
     fixture.store.remove_registrations(&["b".to_owned()].into()).unwrap();
     fixture.store.put_resolved(&resolved).unwrap();
     let path = file(&fixture);
     drop(fixture.store);
     let store = Store::open(&path).unwrap();
-    assert_eq!(store.registrations().unwrap(), [("a".to_owned(), registration)].into());
+    assert_eq!(store.registrations().unwrap(), [("a".to_owned(), (registration, 7))].into());
     assert_eq!(store.resolved().unwrap(), resolved);
+}
+
+#[test]
+fn a_registration_of_an_earlier_version_is_read() {
+    let text = r#"{"identity":"spiffe://weft.local/ns/shop/sa/orders","service":"orders","servicePort":80,
+        "address":"10.0.0.1:15006","labels":{},"zone":"","serving":true}"#;
+    let registration: Registration = serde_json::from_str(text).unwrap();
+    let only = WorkloadPort { service_port: 80, address: "10.0.0.1:15006".parse().unwrap(), serving: true };
+    assert_eq!(registration.ports, only.into());
 }

@@ -161,6 +161,7 @@ pub fn serving(service: &str, port: u16) -> WorkloadReport {
             address: format!("127.0.0.1:{port}"),
             labels: [("version".to_owned(), "v1".to_owned())].into(),
             zone: String::new(),
+            further_ports: Vec::new(),
         }),
         serving: true,
         version: "test".to_owned(),

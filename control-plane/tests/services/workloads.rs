@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tonic::Code;
-use weft_proxy_api::proto::workload::v1::{Circuit, WorkloadReport, circuit::State};
+use weft_proxy_api::proto::workload::v1::{Circuit, FurtherPort, WorkloadReport, circuit::State};
 
 use crate::{
     ControlPlane,
@@ -31,6 +31,32 @@ async fn a_workload_comes_into_balancing_and_leaves_it() {
 
     assert_eq!(reports.send(WorkloadReport { leaving: true, ..serving("orders", 4001) }).await.unwrap(), "");
     assert!(endpoints(&mesh, "orders").await.is_empty());
+}
+
+#[tokio::test]
+async fn each_port_of_a_workload_comes_into_balancing_by_itself() {
+    let mesh = ControlPlane::start().await;
+    let identity = join(&mesh, "orders").await;
+    let mut reports = Reports::open(&mesh, &identity, "orders-1").await;
+    let with_further = |is_serving: bool| {
+        let mut report = serving("orders", 4001);
+        let further = FurtherPort { service_port: 9090, address: "127.0.0.1:9090".to_owned(), serving: is_serving };
+        report.registration.as_mut().unwrap().further_ports.push(further);
+        report
+    };
+    for is_serving in [false, true, false] {
+        assert_eq!(reports.send(with_further(is_serving)).await.unwrap(), "");
+        let all = endpoints(&mesh, "orders").await;
+        let healthy: Vec<_> = all.iter().map(|endpoint| (&endpoint["port"], &endpoint["healthy"])).collect();
+        assert_eq!(healthy, [(&80.into(), &true.into()), (&9090.into(), &is_serving.into())]);
+        let status = mesh.status("orders-1").await;
+        assert_eq!(
+            (&status["serving"], &status["ports"][1]["address"]),
+            (&is_serving.into(), &"127.0.0.1:9090".into())
+        );
+    }
+    assert_eq!(reports.send(serving("orders", 4001)).await.unwrap(), "");
+    assert_eq!(endpoints(&mesh, "orders").await.len(), 1, "it has the one port only");
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     name::{ServicePort, named},
-    policy::{self, CircuitBreaker, LoadBalancer},
+    policy::{self, Bulkhead, CircuitBreaker, LoadBalancer, RetryBudget},
     proto::api::v1 as pb,
-    route::{Action, Origin, Route, RouteMatch, Rule, Split, Target, WeightedBackend},
+    route::{Action, Origin, Route, RouteMatch, Rule, Split, Target, TlsRoute, WeightedBackend},
     wire::{WireError, each, millis, non_empty, required, to_millis},
 };
 
@@ -33,6 +33,12 @@ pub struct Service {
     pub rules: Vec<Rule>,
     /// Every backend that a rule or a fallback names, once.
     pub backends: Vec<Backend>,
+    /// For connections that carry the application's own TLS: the first that matches. Where there are any, what none of
+    /// them matches is refused.
+    pub tls_routes: Vec<TlsRoute>,
+    /// Index into `rules`: where connections go that are carried as bytes. `None`: they are refused, since the port has a
+    /// policy for requests.
+    pub opaque_rule: Option<usize>,
 }
 
 /// What an application port speaks.
@@ -44,6 +50,10 @@ pub enum Protocol {
     Http1,
     Http2,
     Grpc,
+    /// Carried as bytes.
+    Tcp,
+    /// The application's own TLS, carried as bytes.
+    Tls,
 }
 
 /// A service port that requests are sent to, with the policies toward it.
@@ -56,8 +66,12 @@ pub struct Backend {
     pub circuit_breaker: CircuitBreaker,
     /// Of each endpoint: an open one is ejected from balancing.
     pub endpoint_circuit_breaker: CircuitBreaker,
-    /// 1 to 100; at least one endpoint always stays.
+    /// 1 to 100.
     pub max_ejected_percent: u32,
+    /// At least so many endpoints always stay; at least 1.
+    pub min_available: u32,
+    pub bulkhead: Bulkhead,
+    pub retry_budget: RetryBudget,
     pub connect_timeout: Duration,
     /// Where requests go while the circuit is open; without one they fail fast with 503.
     pub fallback: Option<ServicePort>,
@@ -73,6 +87,9 @@ impl Backend {
             circuit_breaker: CircuitBreaker::default(),
             endpoint_circuit_breaker: CircuitBreaker::endpoint_default(),
             max_ejected_percent: policy::DEFAULT_MAX_EJECTED_PERCENT,
+            min_available: 1,
+            bulkhead: Bulkhead::default(),
+            retry_budget: RetryBudget::default(),
             connect_timeout: policy::DEFAULT_CONNECT_TIMEOUT,
             fallback: None,
         }
@@ -93,13 +110,15 @@ impl Service {
             },
             filters: Default::default(),
             action: Action::Split(Split { backends: vec![target], sticky: None }),
-            timeouts: Default::default(),
+            policies: Default::default(),
         };
         Self {
             protocol: backend.protocol,
             routes: vec![Route { matches: RouteMatch::default(), rule: 0 }],
             rules: vec![rule],
             backends: vec![backend],
+            tls_routes: Vec::new(),
+            opaque_rule: Some(0),
         }
     }
 
@@ -114,16 +133,19 @@ impl Service {
                 return Err(WireError::new(format!("routes[{index}].rule"), "there is no rule of this number"));
             }
         }
+        for (index, route) in self.tls_routes.iter().enumerate() {
+            if route.rule >= self.rules.len() {
+                return Err(WireError::new(format!("tls_routes[{index}].rule"), "there is no rule of this number"));
+            }
+        }
+        if self.opaque_rule.is_some_and(|rule| rule >= self.rules.len()) {
+            return Err(WireError::new("opaque_rule", "there is no rule of this number"));
+        }
         let known: BTreeSet<&ServicePort> = self.backends.iter().map(|backend| &backend.name).collect();
         let missing = |name: &ServicePort| format!("{name} is not among the backends");
         for (index, rule) in self.rules.iter().enumerate() {
-            let Action::Split(split) = &rule.action else { continue };
-            for backend in &split.backends {
-                if let Target::Backend(name) = &backend.target
-                    && !known.contains(name)
-                {
-                    return Err(WireError::new(format!("rules[{index}].split"), missing(name)));
-                }
+            if let Some(name) = rule.backends().find(|name| !known.contains(name)) {
+                return Err(WireError::new(format!("rules[{index}]"), missing(name)));
             }
         }
         for backend in &self.backends {
@@ -148,6 +170,8 @@ impl From<&Destination> for pb::Destination {
                     routes: service.routes.iter().map(Into::into).collect(),
                     rules: service.rules.iter().map(Into::into).collect(),
                     backends: service.backends.iter().map(Into::into).collect(),
+                    tls_routes: service.tls_routes.iter().map(Into::into).collect(),
+                    opaque_rule: service.opaque_rule.and_then(|rule| u32::try_from(rule).ok()),
                 }),
                 State::Unknown { nearest } => {
                     Wire::Unknown(pb::Unknown { nearest: nearest.clone().unwrap_or_default() })
@@ -180,6 +204,8 @@ impl TryFrom<pb::Service> for Service {
             routes: each(wire.routes, "routes", TryInto::try_into)?,
             rules: each(wire.rules, "rules", TryInto::try_into)?,
             backends: each(wire.backends, "backends", TryInto::try_into)?,
+            tls_routes: each(wire.tls_routes, "tls_routes", TryInto::try_into)?,
+            opaque_rule: wire.opaque_rule.map(|rule| rule as usize),
         };
         service.check()?;
         Ok(service)
@@ -191,10 +217,13 @@ impl From<&Backend> for pb::Backend {
         Self {
             name: Some((&value.name).into()),
             protocol: pb::Protocol::from(value.protocol).into(),
-            load_balancer: pb::LoadBalancer::from(value.load_balancer).into(),
+            load_balancer: Some((&value.load_balancer).into()),
             circuit_breaker: Some((&value.circuit_breaker).into()),
             endpoint_circuit_breaker: Some((&value.endpoint_circuit_breaker).into()),
             max_ejected_percent: value.max_ejected_percent,
+            min_available: value.min_available,
+            bulkhead: Some((&value.bulkhead).into()),
+            retry_budget: Some(value.retry_budget.into()),
             connect_timeout_ms: to_millis(Some(value.connect_timeout)),
             fallback: value.fallback.as_ref().map(Into::into),
         }
@@ -210,11 +239,18 @@ impl TryFrom<pb::Backend> for Backend {
         };
         Ok(Self {
             protocol: wire.protocol().into(),
-            load_balancer: wire.load_balancer().into(),
+            load_balancer: wire
+                .load_balancer
+                .unwrap_or_default()
+                .try_into()
+                .map_err(|e: WireError| e.within("load_balancer"))?,
             name: named(wire.name)?,
             circuit_breaker: breaker(wire.circuit_breaker, "circuit_breaker")?,
             endpoint_circuit_breaker: breaker(wire.endpoint_circuit_breaker, "endpoint_circuit_breaker")?,
             max_ejected_percent: wire.max_ejected_percent.clamp(1, 100),
+            min_available: wire.min_available.max(1),
+            bulkhead: wire.bulkhead.unwrap_or_default().into(),
+            retry_budget: wire.retry_budget.map_or_else(Default::default, Into::into),
             connect_timeout: millis(wire.connect_timeout_ms)
                 .ok_or_else(|| WireError::new("connect_timeout_ms", "must be more than 0"))?,
             fallback: wire.fallback.map(TryInto::try_into).transpose()?,
@@ -229,6 +265,8 @@ impl From<Protocol> for pb::Protocol {
             Protocol::Http1 => Self::Http1,
             Protocol::Http2 => Self::Http2,
             Protocol::Grpc => Self::Grpc,
+            Protocol::Tcp => Self::Tcp,
+            Protocol::Tls => Self::Tls,
         }
     }
 }
@@ -240,6 +278,8 @@ impl From<pb::Protocol> for Protocol {
             pb::Protocol::Http1 => Self::Http1,
             pb::Protocol::Http2 => Self::Http2,
             pb::Protocol::Grpc => Self::Grpc,
+            pb::Protocol::Tcp => Self::Tcp,
+            pb::Protocol::Tls => Self::Tls,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+pub mod address;
 pub mod destination;
 pub mod endpoint_set;
 pub mod inbound;
@@ -15,14 +16,19 @@ pub mod resource;
 pub mod route;
 pub mod settings;
 pub mod trust_bundle;
+pub mod virtual_address;
 mod wire;
 
+pub use address::{Address, Host, Leads};
 pub use destination::{Backend, Destination, Service, State};
 pub use endpoint_set::{Endpoint, EndpointSet};
 pub use inbound::Inbound;
 pub use name::{ServiceName, ServicePort};
 pub use resource::{Kind, Resource, Version};
 pub use wire::WireError;
+
+/// At how many ports a workload may serve.
+pub const MOST_PORTS: usize = 64;
 
 /// Generated gRPC and protobuf code, checked in; `tests/generated.rs` keeps it true to `proto/`.
 #[allow(clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
@@ -38,6 +44,11 @@ pub mod proto {
     pub mod identity {
         pub mod v1 {
             include!("generated/weft.identity.v1.rs");
+        }
+    }
+    pub mod quota {
+        pub mod v1 {
+            include!("generated/weft.quota.v1.rs");
         }
     }
     pub mod workload {

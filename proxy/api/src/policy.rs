@@ -1,151 +1,164 @@
-//! Policies toward a backend, as values; the proxy's engines enforce them.
+//! Policies, as values; the proxy's engines enforce them. Each stands beside its wire form.
+
+mod bulkhead;
+mod circuit_breaker;
+mod degradation;
+mod health_check;
+mod load_balancer;
+mod rate_limit;
+mod retry;
+mod session;
+mod shaping;
+mod timeouts;
 
 use std::time::Duration;
 
+pub use bulkhead::Bulkhead;
+pub use circuit_breaker::{CircuitBreaker, SlowCall};
+pub use degradation::{Cache, FixedResponse};
+pub use health_check::{CheckKind, HealthCheck};
+pub use load_balancer::{Algorithm, HashKey, LoadBalancer};
+pub use rate_limit::{RateKey, RateLimit};
+pub use retry::{Backoff, Hedge, Retry, RetryBudget};
+pub use session::{Carrier, Session};
+pub use shaping::{Abort, AllowedOrigin, Cors, Delay, Fault, MILLION, Mirror};
+pub use timeouts::Timeouts;
+
 use crate::{
     proto::api::v1 as pb,
-    wire::{WireError, millis, to_millis},
+    wire::{WireError, each},
 };
-
-/// How the next endpoint is picked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum LoadBalancer {
-    /// The better of two random endpoints, by a peak-sensitive moving average of latency times requests in flight.
-    #[default]
-    PeakEwma,
-    /// The better of two random endpoints, by requests in flight.
-    LeastRequest,
-    RoundRobin,
-}
-
-/// When a backend, or one endpoint, is left alone because it fails.
-///
-/// Closed → open at `failure_rate_percent` of at least `minimum_requests` within `window`, or at
-/// `consecutive_failures`; open → half-open after a wait that doubles from `open_initial` to `open_max`, with jitter;
-/// half-open admits at most `half_open_probes` requests at a time and closes after `half_open_successes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CircuitBreaker {
-    /// 1 to 100.
-    pub failure_rate_percent: u32,
-    pub minimum_requests: u32,
-    pub window: Duration,
-    /// `None`: a row of failures alone does not open the circuit.
-    pub consecutive_failures: Option<u32>,
-    pub open_initial: Duration,
-    pub open_max: Duration,
-    pub half_open_probes: u32,
-    pub half_open_successes: u32,
-}
-
-impl Default for CircuitBreaker {
-    fn default() -> Self {
-        Self {
-            failure_rate_percent: 50,
-            minimum_requests: 20,
-            window: Duration::from_secs(10),
-            consecutive_failures: None,
-            open_initial: Duration::from_secs(5),
-            open_max: Duration::from_secs(60),
-            half_open_probes: 3,
-            half_open_successes: 3,
-        }
-    }
-}
-
-impl CircuitBreaker {
-    /// The default for a single endpoint, which is left sooner than a whole backend: another endpoint can answer.
-    pub fn endpoint_default() -> Self {
-        Self { consecutive_failures: Some(5), ..Self::default() }
-    }
-}
-
-/// Limits on the time of a request on a route; `None` is no limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// From the request's head to the response's head, all attempts together.
-    pub request: Option<Duration>,
-    /// One attempt toward a backend.
-    pub backend_request: Option<Duration>,
-}
-
-impl Timeouts {
-    pub const DEFAULT_REQUEST: Duration = Duration::from_secs(30);
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { request: Some(Self::DEFAULT_REQUEST), backend_request: None }
-    }
-}
 
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const DEFAULT_MAX_EJECTED_PERCENT: u32 = 50;
 
-impl From<LoadBalancer> for pb::LoadBalancer {
-    fn from(value: LoadBalancer) -> Self {
-        match value {
-            LoadBalancer::PeakEwma => Self::PeakEwma,
-            LoadBalancer::LeastRequest => Self::LeastRequest,
-            LoadBalancer::RoundRobin => Self::RoundRobin,
-        }
-    }
+/// What a rule does with its requests beside sending them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    pub timeouts: Timeouts,
+    pub retry: Retry,
+    pub mirrors: Vec<Mirror>,
+    pub fault: Option<Fault>,
+    pub cors: Option<Cors>,
+    pub cache: Option<Cache>,
+    pub session: Option<Session>,
+    /// In the place of a failure of the mesh itself, when nothing else has answered.
+    pub fallback_response: Option<FixedResponse>,
 }
 
-impl From<pb::LoadBalancer> for LoadBalancer {
-    fn from(wire: pb::LoadBalancer) -> Self {
-        match wire {
-            pb::LoadBalancer::Unspecified | pb::LoadBalancer::PeakEwma => Self::PeakEwma,
-            pb::LoadBalancer::LeastRequest => Self::LeastRequest,
-            pb::LoadBalancer::RoundRobin => Self::RoundRobin,
-        }
-    }
-}
-
-impl From<&CircuitBreaker> for pb::CircuitBreaker {
-    fn from(value: &CircuitBreaker) -> Self {
+impl From<&Policies> for pb::Policies {
+    fn from(value: &Policies) -> Self {
         Self {
-            failure_rate_percent: value.failure_rate_percent,
-            minimum_requests: value.minimum_requests,
-            window_ms: to_millis(Some(value.window)),
-            consecutive_failures: value.consecutive_failures.unwrap_or(0),
-            open_initial_ms: to_millis(Some(value.open_initial)),
-            open_max_ms: to_millis(Some(value.open_max)),
-            half_open_probes: value.half_open_probes,
-            half_open_successes: value.half_open_successes,
+            timeouts: Some((&value.timeouts).into()),
+            retry: Some((&value.retry).into()),
+            mirrors: value.mirrors.iter().map(Into::into).collect(),
+            fault: value.fault.as_ref().map(Into::into),
+            cors: value.cors.as_ref().map(Into::into),
+            cache: value.cache.as_ref().map(Into::into),
+            session: value.session.as_ref().map(Into::into),
+            fallback_response: value.fallback_response.as_ref().map(Into::into),
         }
     }
 }
 
-impl TryFrom<pb::CircuitBreaker> for CircuitBreaker {
+impl TryFrom<pb::Policies> for Policies {
     type Error = WireError;
 
-    fn try_from(wire: pb::CircuitBreaker) -> Result<Self, WireError> {
-        if !(1..=100).contains(&wire.failure_rate_percent) {
-            return Err(WireError::new("failure_rate_percent", "must be from 1 to 100"));
-        }
-        let positive = |value: u64, field| millis(value).ok_or_else(|| WireError::new(field, "must be more than 0"));
-        let open_initial = positive(wire.open_initial_ms, "open_initial_ms")?;
+    fn try_from(wire: pb::Policies) -> Result<Self, WireError> {
+        let within = |field: &'static str| move |e: WireError| e.within(field);
         Ok(Self {
-            failure_rate_percent: wire.failure_rate_percent,
-            minimum_requests: wire.minimum_requests.max(1),
-            window: positive(wire.window_ms, "window_ms")?,
-            consecutive_failures: (wire.consecutive_failures > 0).then_some(wire.consecutive_failures),
-            open_initial,
-            open_max: positive(wire.open_max_ms, "open_max_ms")?.max(open_initial),
-            half_open_probes: wire.half_open_probes.max(1),
-            half_open_successes: wire.half_open_successes.max(1),
+            timeouts: wire.timeouts.unwrap_or_default().into(),
+            retry: wire.retry.unwrap_or_default().try_into().map_err(within("retry"))?,
+            mirrors: each(wire.mirrors, "mirrors", TryInto::try_into)?,
+            fault: wire.fault.map(TryInto::try_into).transpose().map_err(within("fault"))?,
+            cors: wire.cors.map(TryInto::try_into).transpose().map_err(within("cors"))?,
+            cache: wire.cache.map(Into::into),
+            session: wire.session.map(TryInto::try_into).transpose().map_err(within("session"))?,
+            fallback_response: wire
+                .fallback_response
+                .map(TryInto::try_into)
+                .transpose()
+                .map_err(within("fallback_response"))?,
         })
     }
 }
 
-impl From<&Timeouts> for pb::Timeouts {
-    fn from(value: &Timeouts) -> Self {
-        Self { request_ms: to_millis(value.request), backend_request_ms: to_millis(value.backend_request) }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-impl From<pb::Timeouts> for Timeouts {
-    fn from(wire: pb::Timeouts) -> Self {
-        Self { request: millis(wire.request_ms), backend_request: millis(wire.backend_request_ms) }
+    use super::*;
+    use crate::{
+        ServicePort,
+        route::{HeaderMatch, Target, ValueMatch},
+    };
+
+    #[test]
+    fn survive_the_wire() {
+        let header = HeaderName::from_static("x-user");
+        let policies = Policies {
+            timeouts: Timeouts {
+                request_is_default: false,
+                idle: Some(Duration::from_secs(5)),
+                total: Some(Duration::from_secs(35)),
+                ..Timeouts::default()
+            },
+            retry: Retry {
+                grpc_codes: vec![14],
+                backoff: Backoff::Fixed(Duration::from_millis(20)),
+                hedge: Some(Hedge { after: Duration::from_millis(50), attempts: 1 }),
+                ..Retry::default()
+            },
+            mirrors: vec![Mirror {
+                target: Target::Backend(ServicePort::new("shop", "orders-v2", 80)),
+                per_million: 5000,
+            }],
+            fault: Some(Fault {
+                header: Some(HeaderMatch { name: header.clone(), value: ValueMatch::Exact("test".into()) }),
+                delay: Some(Delay { of: Duration::from_millis(300), per_million: MILLION }),
+                abort: Some(Abort { status: StatusCode::SERVICE_UNAVAILABLE, grpc_code: Some(0), per_million: 10_000 }),
+            }),
+            cors: Some(Cors {
+                allow_origins: vec![AllowedOrigin::Any, AllowedOrigin::new("https://*.Example.com")],
+                allow_methods: Some(vec![Method::GET]),
+                allow_headers: None,
+                expose_headers: vec![header.clone()],
+                allow_credentials: true,
+                max_age: Some(Duration::from_secs(600)),
+            }),
+            cache: Some(Cache { serve_fresh: true, stale_if_error: Some(Duration::from_secs(60)), ..Cache::default() }),
+            session: Some(Session {
+                carrier: Carrier::Cookie { name: "seat".into(), permanent: true },
+                absolute: Some(Duration::from_secs(3600)),
+                idle: None,
+            }),
+            fallback_response: Some(FixedResponse {
+                status: StatusCode::OK,
+                headers: vec![(header, HeaderValue::from_static("1"))],
+                body: "[]".into(),
+            }),
+        };
+        assert_eq!(Policies::try_from(pb::Policies::from(&policies)), Ok(policies));
+        for algorithm in [Algorithm::Random, Algorithm::Maglev(HashKey::Source)] {
+            let balancer = LoadBalancer { panic_percent: Some(30), ..algorithm.into() };
+            assert_eq!(LoadBalancer::try_from(pb::LoadBalancer::from(&balancer)), Ok(balancer));
+        }
+        let breaker = CircuitBreaker {
+            slow_call: Some(SlowCall { longer_than: Duration::from_secs(1), rate_percent: 80 }),
+            dry_run: true,
+            ..CircuitBreaker::default()
+        };
+        assert_eq!(CircuitBreaker::try_from(pb::CircuitBreaker::from(&breaker)), Ok(breaker));
+    }
+
+    #[test]
+    fn an_origin_is_allowed_whole() {
+        let wildcard = AllowedOrigin::new("https://*.example.com");
+        assert!(wildcard.is("https://shop.Example.com"));
+        for other in ["https://.example.com", "http://shop.example.com", "https://shop.example.com.evil.org"] {
+            assert!(!wildcard.is(other), "{other}");
+        }
+        assert!(AllowedOrigin::new("https://shop.example.com").is("https://shop.example.com"));
+        assert!(!AllowedOrigin::new("https://shop.example.com").is("https://shop.example.com:8443"));
     }
 }

@@ -1,32 +1,37 @@
-//! One discovery resource of any of the four types, with its name, its version and its place in an xDS message.
+//! One discovery resource of any of the six types, with its name, its version and its place in an xDS message.
 
 use prost::Message;
 use sha2::{Digest, Sha256};
 use weft_certs::TrustBundle;
 
 use crate::{
-    Destination, EndpointSet, Inbound,
+    Address, Destination, EndpointSet, Host, Inbound,
     proto::{api::v1 as pb, discovery},
     trust_bundle,
     wire::{WireError, required},
 };
 
-/// The four types that travel in the discovery stream.
+/// The six types that travel in the discovery stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Destination,
     EndpointSet,
+    Address,
+    Host,
     Inbound,
     TrustBundle,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Destination, Kind::EndpointSet, Kind::Inbound, Kind::TrustBundle];
+    pub const ALL: [Kind; 6] =
+        [Kind::Destination, Kind::EndpointSet, Kind::Address, Kind::Host, Kind::Inbound, Kind::TrustBundle];
 
     pub fn type_url(self) -> &'static str {
         match self {
             Kind::Destination => "type.googleapis.com/weft.api.v1.Destination",
             Kind::EndpointSet => "type.googleapis.com/weft.api.v1.EndpointSet",
+            Kind::Address => "type.googleapis.com/weft.api.v1.Address",
+            Kind::Host => "type.googleapis.com/weft.api.v1.Host",
             Kind::Inbound => "type.googleapis.com/weft.api.v1.Inbound",
             Kind::TrustBundle => "type.googleapis.com/weft.api.v1.TrustBundle",
         }
@@ -45,6 +50,8 @@ pub type Version = String;
 pub enum Resource {
     Destination(Destination),
     EndpointSet(EndpointSet),
+    Address(Address),
+    Host(Host),
     Inbound(Inbound),
     TrustBundle(TrustBundle),
 }
@@ -54,6 +61,8 @@ impl Resource {
         match self {
             Resource::Destination(_) => Kind::Destination,
             Resource::EndpointSet(_) => Kind::EndpointSet,
+            Resource::Address(_) => Kind::Address,
+            Resource::Host(_) => Kind::Host,
             Resource::Inbound(_) => Kind::Inbound,
             Resource::TrustBundle(_) => Kind::TrustBundle,
         }
@@ -63,6 +72,8 @@ impl Resource {
         match self {
             Resource::Destination(destination) => destination.name.to_string(),
             Resource::EndpointSet(set) => set.name.to_string(),
+            Resource::Address(address) => address.address.to_string(),
+            Resource::Host(host) => host.name.to_string(),
             Resource::Inbound(inbound) => inbound.workload.clone(),
             Resource::TrustBundle(bundle) => bundle.trust_domain().to_string(),
         }
@@ -73,6 +84,8 @@ impl Resource {
         let value = match self {
             Resource::Destination(destination) => pb::Destination::from(destination).encode_to_vec(),
             Resource::EndpointSet(set) => pb::EndpointSet::from(set).encode_to_vec(),
+            Resource::Address(address) => pb::Address::from(address).encode_to_vec(),
+            Resource::Host(host) => pb::Host::from(host).encode_to_vec(),
             Resource::Inbound(inbound) => pb::Inbound::from(inbound).encode_to_vec(),
             Resource::TrustBundle(bundle) => trust_bundle::to_wire(bundle).encode_to_vec(),
         };
@@ -93,6 +106,8 @@ impl Resource {
         let resource = match kind {
             Kind::Destination => Resource::Destination(decode::<pb::Destination>(bytes)?.try_into()?),
             Kind::EndpointSet => Resource::EndpointSet(decode::<pb::EndpointSet>(bytes)?.try_into()?),
+            Kind::Address => Resource::Address(decode::<pb::Address>(bytes)?.try_into()?),
+            Kind::Host => Resource::Host(decode::<pb::Host>(bytes)?.try_into()?),
             Kind::Inbound => Resource::Inbound(decode::<pb::Inbound>(bytes)?.try_into()?),
             Kind::TrustBundle => Resource::TrustBundle(trust_bundle::from_wire(decode(bytes)?)?),
         };

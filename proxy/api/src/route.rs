@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::{
     name::ServicePort,
-    policy::Timeouts,
+    policy::Policies,
     proto::api::v1 as pb,
     wire::{WireError, each, non_empty, required},
 };
@@ -16,6 +16,27 @@ pub struct Route {
     pub matches: RouteMatch,
     /// Index into [`crate::Service::rules`].
     pub rule: usize,
+}
+
+/// Which server names a rule is for, of connections that carry the application's own TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsRoute {
+    /// In lower case: `shop.example.com`, or `*.example.com` for all names below it. None: any name, and no name.
+    pub hostnames: Vec<String>,
+    /// Index into [`crate::Service::rules`].
+    pub rule: usize,
+}
+
+impl TlsRoute {
+    /// Whether it is for connections that ask for this server name (RFC 6066, section 3).
+    pub fn is_for(&self, server_name: Option<&str>) -> bool {
+        let Some(name) = server_name else { return self.hostnames.is_empty() };
+        let is = |pattern: &String| match pattern.strip_prefix('*') {
+            Some(suffix) => name.len() > suffix.len() && name.to_ascii_lowercase().ends_with(suffix),
+            None => name.eq_ignore_ascii_case(pattern),
+        };
+        self.hostnames.is_empty() || self.hostnames.iter().any(is)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +122,19 @@ pub struct Rule {
     pub origin: Origin,
     pub filters: Filters,
     pub action: Action,
-    pub timeouts: Timeouts,
+    pub policies: Policies,
+}
+
+impl Rule {
+    /// The backends that its requests and their copies are sent to.
+    pub fn backends(&self) -> impl Iterator<Item = &ServicePort> {
+        let shares = match &self.action {
+            Action::Split(split) => split.backends.as_slice(),
+            Action::Redirect(_) => &[],
+        };
+        let targets = shares.iter().map(|share| &share.target);
+        targets.chain(self.policies.mirrors.iter().map(|mirror| &mirror.target)).filter_map(Target::backend)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +162,15 @@ pub enum Target {
     Backend(ServicePort),
     /// Why this share cannot be sent anywhere.
     Unresolved(String),
+}
+
+impl Target {
+    pub fn backend(&self) -> Option<&ServicePort> {
+        match self {
+            Self::Backend(name) => Some(name),
+            Self::Unresolved(_) => None,
+        }
+    }
 }
 
 /// Where the key is found that keeps a user on one side of a split.
@@ -175,3 +217,4 @@ pub struct Redirect {
 }
 
 mod convert;
+pub(crate) use convert::{header, to_header};

@@ -42,6 +42,12 @@ pub(crate) fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// A port, of the field of this name.
+pub(crate) fn port(value: u32, field: &str) -> Result<u16, WireError> {
+    let port = u16::try_from(value).ok().filter(|port| *port > 0);
+    port.ok_or_else(|| WireError::new(field, "is from 1 to 65535"))
+}
+
 /// The wire says "none" with 0.
 pub(crate) fn millis(value: u64) -> Option<std::time::Duration> {
     (value > 0).then(|| std::time::Duration::from_millis(value))

@@ -7,10 +7,11 @@
 
 use std::{fs, path::Path};
 
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 5] = [
     "envoy/service/discovery/v3/discovery.proto",
     "weft/api/v1/api.proto",
     "weft/identity/v1/identity.proto",
+    "weft/quota/v1/quota.proto",
     "weft/workload/v1/workload.proto",
 ];
 

@@ -4,44 +4,82 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use weft_certs::SpiffeId;
 use weft_proxy_api::policy::CircuitBreaker as BreakerConfig;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::load::Load;
+use super::{
+    load::Load,
+    slow_start::{Latest, Start},
+};
 use crate::{http::client::Target, policy::CircuitBreaker};
 
 #[derive(Debug)]
 pub struct Endpoint {
     pub id: String,
+    /// What names it in a session, and places it in a table: the hash of its id, so that it says no address.
+    pub tag: u64,
     /// Where it is, and who must answer there.
     pub target: Arc<Target>,
     /// Relative to the other endpoints; at least 1.
     pub weight: u32,
     pub breaker: Arc<CircuitBreaker>,
+    /// As it is reported.
+    pub(super) healthy: bool,
+    /// In the zone of this sidecar.
+    pub(super) near: bool,
     pub(super) load: Arc<Load>,
+    pub(super) start: Arc<Start>,
 }
 
 /// What makes two descriptions the same endpoint.
 pub(super) type Key<'a> = (&'a str, SocketAddr, Option<&'a SpiffeId>);
 
 impl Endpoint {
-    pub(super) fn new(endpoint: &weft_proxy_api::Endpoint, breaker: BreakerConfig) -> Self {
+    /// An endpoint that is warm.
+    pub(super) fn new(
+        endpoint: &weft_proxy_api::Endpoint,
+        zone: &str,
+        breaker: BreakerConfig,
+        latest: &Arc<Latest>,
+    ) -> Self {
         Self {
             id: endpoint.id.clone(),
+            tag: xxh3_64(endpoint.id.as_bytes()),
             target: Arc::new(Target { address: endpoint.address, identity: endpoint.identity.clone() }),
             weight: endpoint.weight.max(1),
             breaker: Arc::new(CircuitBreaker::new(breaker)),
+            healthy: endpoint.healthy,
+            near: is_near(endpoint, zone),
             load: Arc::new(Load::new()),
+            start: Arc::new(Start::warm(latest)),
         }
     }
 
-    /// The same endpoint with another weight; its state is shared, so that requests in flight stay counted.
-    pub(super) fn with_weight(&self, weight: u32) -> Self {
-        Self {
-            id: self.id.clone(),
-            target: Arc::clone(&self.target),
-            weight: weight.max(1),
-            breaker: Arc::clone(&self.breaker),
-            load: Arc::clone(&self.load),
+    /// The same endpoint as it is described now; its state is shared, so that requests in flight stay counted. One that
+    /// was unhealthy and is healthy again begins slowly.
+    pub(super) fn renewed(
+        self: &Arc<Self>,
+        endpoint: &weft_proxy_api::Endpoint,
+        zone: &str,
+        now: Instant,
+    ) -> Arc<Self> {
+        let (weight, healthy, near) = (endpoint.weight.max(1), endpoint.healthy, is_near(endpoint, zone));
+        if (weight, healthy, near) == (self.weight, self.healthy, self.near) {
+            return Arc::clone(self);
         }
+        if healthy && !self.healthy {
+            self.start.begin(now);
+        }
+        Arc::new(Self {
+            id: self.id.clone(),
+            tag: self.tag,
+            target: Arc::clone(&self.target),
+            weight,
+            breaker: Arc::clone(&self.breaker),
+            healthy,
+            near,
+            load: Arc::clone(&self.load),
+            start: Arc::clone(&self.start),
+        })
     }
 
     pub(super) fn key(&self) -> Key<'_> {
@@ -65,4 +103,8 @@ impl Endpoint {
     pub fn latency(&self, now: Instant) -> Option<f64> {
         self.load.latency(now)
     }
+}
+
+fn is_near(endpoint: &weft_proxy_api::Endpoint, zone: &str) -> bool {
+    !zone.is_empty() && endpoint.zone == zone
 }

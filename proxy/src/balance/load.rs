@@ -108,7 +108,8 @@ impl Load {
     }
 }
 
-fn nanos(now: Instant) -> u64 {
+/// Nanoseconds since the first endpoint was made.
+pub(super) fn nanos(now: Instant) -> u64 {
     u64::try_from(now.saturating_duration_since(*ORIGIN).as_nanos()).unwrap_or(u64::MAX)
 }
 

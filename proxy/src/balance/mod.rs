@@ -5,9 +5,11 @@
 //! sends other endpoints or other policies. Connections are not its concern.
 //!
 //! - **Peak EWMA** and **least request** take the better of two random endpoints (P2C).
-//! - **Ejection**: at most `max_ejected_percent` of the endpoints, rounded down, and never all of them. When more
-//!   circuits are open than that, those with the least wait left are used all the same, and their circuits do not learn
-//!   from it: when most endpoints fail, pressing the whole load on the few that are left would make them fail too.
+//! - **Ring hash** and **Maglev** give a key the same endpoint from every sidecar; see `table`.
+//! - **Sessions** come before the algorithm, and keys before zones: they stay where they are as long as it can be used.
+//! - **Ejection**: at most `max_ejected_percent` of the endpoints, rounded down, and so that `min_available` stay. When
+//!   more circuits are open than that, those with the least wait left are used all the same, and their circuits do not
+//!   learn from it: when most endpoints fail, pressing the whole load on the few that are left would make them fail too.
 //! - **Probes**: an endpoint whose circuit is half-open gets the request that draws it as long as a probe is free, and
 //!   else none. A request that failed on another endpoint before (`avoid`) is not used as a probe unless it must be.
 
@@ -18,19 +20,32 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
 use rand::Rng;
-use weft_proxy_api::policy::{CircuitBreaker as BreakerConfig, LoadBalancer};
+use weft_proxy_api::{self as api, policy::CircuitBreaker as BreakerConfig};
 
+pub use affinity::{Affinity, Source, key};
 pub use endpoint::Endpoint;
+use panic::Panic;
 use pick::Pick;
 pub use picked::Picked;
-use set::Set;
+use set::{Limits, Set};
+use slow_start::Latest;
 
+mod affinity;
 mod endpoint;
 mod load;
+mod maglev;
+mod panic;
 mod pick;
 mod picked;
+mod pool;
+mod ring_hash;
 mod set;
+mod slow_start;
+mod standing;
+mod table;
+mod zone;
 
 /// The endpoints of one backend, and how one is picked.
 #[derive(Debug)]
@@ -39,6 +54,11 @@ pub struct Balancer {
     set: ArcSwap<Set>,
     /// Round robin's place.
     turn: AtomicU64,
+    /// When an endpoint began last.
+    latest: Arc<Latest>,
+    panic: Panic,
+    /// Of this sidecar; may be empty.
+    zone: Arc<str>,
     /// Held by who writes `set`, so that an update and a reconfiguration do not undo each other.
     breakers: Mutex<BreakerConfig>,
 }
@@ -50,43 +70,51 @@ pub enum PickError {
 }
 
 impl Balancer {
-    /// A balancer without endpoints. `breakers` is the circuit breaker of each endpoint.
-    pub fn new(kind: LoadBalancer, max_ejected_percent: u32, breakers: BreakerConfig) -> Self {
+    /// A balancer without endpoints. `zone` is the one of this sidecar; `panics` counts how often the panic threshold was
+    /// passed.
+    pub fn new(settings: &api::Backend, zone: Arc<str>, panics: Counter) -> Self {
+        let set = Set::new(settings.load_balancer.clone(), limits(settings), Arc::from([]), None);
         Self {
-            set: ArcSwap::from_pointee(Set::new(kind, max_ejected_percent, Arc::from([]))),
+            set: ArcSwap::from_pointee(set),
             turn: AtomicU64::new(0),
-            breakers: Mutex::new(breakers),
+            latest: Arc::default(),
+            panic: Panic::new(settings.name.to_string().into(), panics),
+            zone,
+            breakers: Mutex::new(settings.endpoint_circuit_breaker.clone()),
         }
     }
 
     /// Takes other policies; the endpoints keep their circuits and their measured load.
-    pub fn reconfigure(&self, kind: LoadBalancer, max_ejected_percent: u32, breakers: BreakerConfig) {
+    pub fn reconfigure(&self, settings: &api::Backend) {
         let mut current = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
-        let endpoints = self.endpoints();
-        for endpoint in endpoints.iter() {
-            endpoint.breaker.reconfigure(breakers.clone());
+        let before = self.set.load_full();
+        for endpoint in before.everyone.iter() {
+            endpoint.breaker.reconfigure(settings.endpoint_circuit_breaker.clone());
         }
-        *current = breakers;
-        self.set.store(Arc::new(Set::new(kind, max_ejected_percent, endpoints)));
+        *current = settings.endpoint_circuit_breaker.clone();
+        let endpoints = before.everyone.share_endpoints();
+        let set = Set::new(settings.load_balancer.clone(), limits(settings), endpoints, Some(&before));
+        self.set.store(Arc::new(set));
     }
 
     /// Replaces the endpoints. One that stays, by id, address and identity, keeps its circuit and its measured load.
     /// Unhealthy ones are left out, unless none is healthy: then the report is doubted, and all are used.
-    pub fn update(&self, endpoints: &[weft_proxy_api::Endpoint]) {
+    pub fn update(&self, endpoints: &[api::Endpoint], now: Instant) {
         let breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.set.load_full();
-        let known: HashMap<_, &Arc<Endpoint>> = before.endpoints.iter().map(|e| (e.key(), e)).collect();
-        let any_healthy = endpoints.iter().any(|endpoint| endpoint.healthy);
-        let next = endpoints
-            .iter()
-            .filter(|endpoint| endpoint.healthy || !any_healthy)
-            .map(|endpoint| match known.get(&Endpoint::key_of(endpoint)) {
-                Some(same) if same.weight == endpoint.weight.max(1) => Arc::clone(same),
-                Some(same) => Arc::new(same.with_weight(endpoint.weight)),
-                None => Arc::new(Endpoint::new(endpoint, breakers.clone())),
-            })
-            .collect();
-        self.set.store(Arc::new(Set::new(before.kind, before.max_ejected_percent, next)));
+        let known: HashMap<_, &Arc<Endpoint>> = before.everyone.iter().map(|e| (e.key(), e)).collect();
+        let next = endpoints.iter().map(|endpoint| match known.get(&Endpoint::key_of(endpoint)) {
+            Some(same) => same.renewed(endpoint, &self.zone, now),
+            None => {
+                let new = Endpoint::new(endpoint, &self.zone, breakers.clone(), &self.latest);
+                if !known.is_empty() {
+                    new.start.begin(now);
+                }
+                Arc::new(new)
+            }
+        });
+        let set = Set::new(before.settings.clone(), before.limits, next.collect(), Some(&before));
+        self.set.store(Arc::new(set));
     }
 
     /// Picks the endpoint of one attempt and counts the attempt as in flight. `avoid` is the endpoint on which this
@@ -94,16 +122,28 @@ impl Balancer {
     ///
     /// # Errors
     /// There are no endpoints.
-    pub fn pick(&self, now: Instant, rng: &mut impl Rng, avoid: Option<&Endpoint>) -> Result<Picked, PickError> {
+    pub fn pick(
+        &self,
+        now: Instant,
+        rng: &mut impl Rng,
+        avoid: Option<&Endpoint>,
+        affinity: Affinity,
+    ) -> Result<Picked, PickError> {
         let set = self.set.load();
-        let pick = Pick { set: &set, turn: &self.turn, now, avoid };
+        let warming = set.settings.slow_start.filter(|slow_start| self.latest.is_warming(now, *slow_start));
+        let pick = Pick { set: &set, turn: &self.turn, panic: &self.panic, now, warming, avoid, affinity };
         let choice = pick.choose(rng).ok_or(PickError::NoEndpoints)?;
         Ok(Picked::new(choice.endpoint, choice.permit, now))
     }
 
+    /// The endpoints in use: those that are not reported unhealthy, or all if all are.
     pub fn endpoints(&self) -> Arc<[Arc<Endpoint>]> {
-        Arc::clone(&self.set.load().endpoints)
+        self.set.load().usable().share_endpoints()
     }
+}
+
+fn limits(settings: &api::Backend) -> Limits {
+    Limits { max_ejected_percent: settings.max_ejected_percent, min_available: settings.min_available }
 }
 
 #[cfg(test)]

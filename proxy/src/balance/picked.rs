@@ -8,7 +8,7 @@ use std::{
 use super::Endpoint;
 use crate::policy::{
     Outcome,
-    circuit_breaker::{Permit, Transition},
+    circuit_breaker::{Permit, State, Transition},
 };
 
 /// Dropped without an outcome, the attempt counts as cancelled.
@@ -38,6 +38,11 @@ impl Picked {
         self.permit.as_ref().and_then(Permit::transition)
     }
 
+    /// The endpoint's circuit would have rejected this pick, and is a dry run.
+    pub fn is_uncounted(&self) -> bool {
+        self.permit.as_ref().is_some_and(Permit::is_uncounted)
+    }
+
     /// The response's head arrived: from here on the time that passes is the caller's and the body's, not latency.
     pub fn head_arrived(&mut self, now: Instant) {
         self.latency.get_or_insert(now.saturating_duration_since(self.started));
@@ -56,7 +61,11 @@ impl Picked {
             Outcome::Cancelled => self.endpoint.load.observe_at_least(latency, now),
         }
         let permit = self.permit.take()?;
-        self.endpoint.breaker.finish(permit, outcome, now, jitter)
+        let transition = self.endpoint.breaker.finish(permit, outcome, latency, now, jitter);
+        if transition.is_some_and(|transition| transition.to == State::Closed && !transition.dry_run) {
+            self.endpoint.start.begin(now);
+        }
+        transition
     }
 
     /// As [`record`](Self::record), and the attempt is over.

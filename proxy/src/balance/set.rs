@@ -1,123 +1,69 @@
-//! The endpoints at one moment, with what drawing by weight needs worked out beforehand.
+//! Everything that a pick reads, as it is at one moment.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
-use rand::Rng;
 use weft_proxy_api::policy::LoadBalancer;
 
-use super::Endpoint;
+use super::{Endpoint, pool::Pool, table::Table, zone::Zones};
+
+/// How much ejection may leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Of the endpoints that are not reported unhealthy; 1 to 100.
+    pub(super) max_ejected_percent: u32,
+    pub(super) min_available: u32,
+}
 
 #[derive(Debug)]
 pub(super) struct Set {
-    pub(super) kind: LoadBalancer,
-    pub(super) max_ejected_percent: u32,
-    pub(super) endpoints: Arc<[Arc<Endpoint>]>,
-    weights: Weights,
-}
-
-#[derive(Debug)]
-enum Weights {
-    Equal,
-    /// `ends[i]` is the sum of the weights up to and with endpoint `i`.
-    Unequal {
-        ends: Box<[u64]>,
-        total: u64,
-        mean: f64,
-        stride: u64,
-    },
+    pub(super) settings: LoadBalancer,
+    pub(super) limits: Limits,
+    pub(super) everyone: Pool,
+    /// Those that are not reported unhealthy; `None`: they all are not, or all are.
+    healthy: Option<Pool>,
+    pub(super) zones: Option<Zones>,
+    pub(super) table: Option<Arc<Table>>,
 }
 
 impl Set {
-    pub(super) fn new(kind: LoadBalancer, max_ejected_percent: u32, endpoints: Arc<[Arc<Endpoint>]>) -> Self {
-        Self { kind, max_ejected_percent, weights: Weights::of(&endpoints), endpoints }
+    /// `before` has a table that may be good still.
+    pub(super) fn new(
+        settings: LoadBalancer,
+        limits: Limits,
+        endpoints: Arc<[Arc<Endpoint>]>,
+        before: Option<&Self>,
+    ) -> Self {
+        let everyone = Pool::new(endpoints);
+        let healthy = everyone.iter().filter(|endpoint| endpoint.healthy).count();
+        let healthy = (0 < healthy && healthy < everyone.len()).then(|| everyone.only(|endpoint| endpoint.healthy));
+        let by_zone = settings.zone_min_healthy_percent.is_some();
+        let zones = by_zone.then(|| Zones::new(&everyone, healthy.as_ref().unwrap_or(&everyone))).flatten();
+        let known = before.and_then(|before| before.table.clone());
+        let table = match known.filter(|table| table.is_for(&settings.algorithm, &everyone)) {
+            Some(table) => Some(table),
+            None => Table::new(&settings.algorithm, &everyone).map(Arc::new),
+        };
+        Self { settings, limits, everyone, healthy, zones, table }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.endpoints.len()
+    /// The endpoints that are not reported unhealthy. When all are, the report is doubted, and it is all of them.
+    pub(super) fn usable(&self) -> &Pool {
+        self.healthy.as_ref().unwrap_or(&self.everyone)
     }
 
-    /// How many endpoints may be left out at a time.
+    pub(super) fn is_usable(&self, endpoint: &Endpoint) -> bool {
+        endpoint.healthy || self.healthy.is_none()
+    }
+
+    /// How many of the usable endpoints may be left out at a time: never all of them.
     pub(super) fn max_ejected(&self) -> usize {
-        let percent = self.max_ejected_percent.min(100) as usize;
-        (self.len() * percent / 100).min(self.len().saturating_sub(1))
+        let of = self.usable().len();
+        let percent = self.limits.max_ejected_percent.min(100) as usize;
+        (of * percent / 100).min(of.saturating_sub(self.limits.min_available.max(1) as usize))
     }
 
-    /// The weight of an endpoint relative to the mean.
-    pub(super) fn share(&self, endpoint: &Endpoint) -> f64 {
-        match &self.weights {
-            Weights::Equal => 1.0,
-            Weights::Unequal { mean, .. } => f64::from(endpoint.weight) / mean,
-        }
+    /// The endpoint of that tag.
+    pub(super) fn tagged(&self, tag: u64) -> Option<&Arc<Endpoint>> {
+        self.everyone.iter().find(|endpoint| endpoint.tag == tag)
     }
-
-    /// Two endpoints by weight. With equal weights they are different ones, if there are two; with unequal weights
-    /// they may be the same, since otherwise a light endpoint among few would be compared, and so be picked, more
-    /// often than its weight says. The set must not be empty.
-    pub(super) fn draw_two(&self, rng: &mut impl Rng) -> (usize, usize) {
-        match &self.weights {
-            Weights::Equal => two_of(self.len(), rng),
-            Weights::Unequal { ends, total, .. } => {
-                let mut draw = || position(ends, rng.random_range(0..*total));
-                (draw(), draw())
-            }
-        }
-    }
-
-    /// The endpoint whose turn it is. With unequal weights the turns of one endpoint are spread, not in a row: the
-    /// place moves by a stride near the golden section, which has no divisor in common with the sum of the weights.
-    pub(super) fn next_in_turn(&self, turn: &AtomicU64) -> usize {
-        let turn = turn.fetch_add(1, Ordering::Relaxed);
-        match &self.weights {
-            Weights::Equal => (turn % (self.len().max(1) as u64)) as usize,
-            Weights::Unequal { ends, total, stride, .. } => {
-                let place = u128::from(turn) * u128::from(*stride) % u128::from(*total);
-                position(ends, place as u64)
-            }
-        }
-    }
-}
-
-impl Weights {
-    fn of(endpoints: &[Arc<Endpoint>]) -> Self {
-        let Some(first) = endpoints.first() else { return Self::Equal };
-        if endpoints.iter().all(|endpoint| endpoint.weight == first.weight) {
-            return Self::Equal;
-        }
-        let mut total = 0;
-        let ends: Box<[u64]> = endpoints
-            .iter()
-            .map(|endpoint| {
-                total += u64::from(endpoint.weight);
-                total
-            })
-            .collect();
-        let mean = total as f64 / endpoints.len() as f64;
-        Self::Unequal { ends, total, mean, stride: stride(total) }
-    }
-}
-
-/// Two different numbers below `len`, or twice 0 if `len` is 1.
-pub(super) fn two_of(len: usize, rng: &mut impl Rng) -> (usize, usize) {
-    if len < 2 {
-        return (0, 0);
-    }
-    let first = rng.random_range(0..len);
-    let second = rng.random_range(0..len - 1);
-    (first, if second >= first { second + 1 } else { second })
-}
-
-fn position(ends: &[u64], place: u64) -> usize {
-    ends.partition_point(|end| *end <= place)
-}
-
-fn stride(total: u64) -> u64 {
-    let golden = (total as f64 * 0.618_033_988_749_895) as u64;
-    (golden.max(1)..).find(|candidate| gcd(*candidate, total) == 1).unwrap_or(1)
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

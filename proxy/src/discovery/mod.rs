@@ -5,6 +5,7 @@
 
 pub mod certify;
 pub mod channel;
+pub mod quota;
 pub mod report;
 pub mod state;
 pub mod stream;

@@ -1,4 +1,4 @@
-//! What the sidecar reports: that it is there, whether its application answers, its circuits, its SVID's end.
+//! What the sidecar reports: that it is there, how its application is, its circuits, its SVID's end.
 //!
 //! Every report is complete and replaces the one before, so that nothing has to be replayed after an interruption.
 
@@ -17,6 +17,7 @@ use weft_proxy_api::proto::workload::v1::{
 
 use super::{Backoff, channel};
 use crate::{
+    inbound::health::Health,
     mesh::{Backend, Store},
     policy::{CircuitBreaker, circuit_breaker::State},
 };
@@ -31,7 +32,8 @@ pub struct Reporter {
     pub workload: String,
     /// `None`: the workload serves nothing.
     pub registration: Option<Registration>,
-    pub serving: watch::Receiver<bool>,
+    /// Of each port that is registered, in that order.
+    pub health: watch::Receiver<Vec<Health>>,
     /// Becomes true when the workload leaves.
     pub leaving: watch::Receiver<bool>,
     /// Set to true when the control plane has taken the endpoint out.
@@ -76,7 +78,7 @@ impl Reporter {
                     Ok(None) => return "the control plane closed it".to_owned(),
                     Err(status) => return channel::reason(&status),
                 },
-                Ok(()) = self.serving.changed() => true,
+                Ok(()) = self.health.changed() => true,
                 Ok(()) = self.leaving.changed() => true,
                 Ok(()) = transitions.changed() => {
                     tokio::time::sleep(BURST).await;
@@ -103,18 +105,39 @@ impl Reporter {
     }
 
     fn report(&self, sequence: u64) -> WorkloadReport {
+        let health = self.health.borrow().clone();
+        let leaving = *self.leaving.borrow();
+        let mut serving = health.iter().map(|port| *port == Health::Healthy && !leaving);
+        let first_is_serving = serving.next().unwrap_or_default();
+        let mut registration = self.registration.clone();
+        let further = registration.iter_mut().flat_map(|registration| &mut registration.further_ports);
+        further.zip(serving).for_each(|(port, serving)| port.serving = serving);
         let end = self.identity.not_after().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         WorkloadReport {
             sequence,
             workload: self.workload.clone(),
-            registration: self.registration.clone(),
-            serving: *self.serving.borrow() && !*self.leaving.borrow(),
-            leaving: *self.leaving.borrow(),
+            registration,
+            serving: first_is_serving,
+            leaving,
             circuits: self.store.backends().iter().flat_map(|backend| circuits(backend, self.started)).collect(),
             svid_not_after: i64::try_from(end.as_secs()).unwrap_or(i64::MAX),
             version: crate::VERSION.to_owned(),
+            cause: cause(health),
         }
     }
+}
+
+/// Why ports are not healthy, each reason once.
+fn cause(health: Vec<Health>) -> String {
+    let mut causes: Vec<String> = Vec::new();
+    for port in health {
+        if let Health::Unhealthy { cause } = port
+            && !causes.contains(&cause)
+        {
+            causes.push(cause);
+        }
+    }
+    causes.join("; ")
 }
 
 /// The circuit of a backend, and of those of its endpoints that have ever opened.
@@ -143,5 +166,6 @@ fn describe(backend: &str, endpoint: &str, breaker: &CircuitBreaker, started: Sy
         cause: status.cause,
         since_ms: i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX),
         times_opened: status.times_opened,
+        dry_run: status.dry_run,
     }
 }

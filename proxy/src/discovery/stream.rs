@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use weft_proxy_api::{
-    Kind, Resource, ServicePort,
+    Kind, Resource,
     proto::{
         api::v1::Rejection,
         discovery::{
@@ -27,8 +27,8 @@ use weft_proxy_api::{
 use super::{Backoff, channel, state::StateDir};
 use crate::{mesh::Store, telemetry::Metrics};
 
-/// A name that is no service is given up when nobody asked for it for so long.
-const UNKNOWN_IDLE: Duration = Duration::from_secs(30);
+/// What is not of the mesh is given up when nobody asked for it for so long.
+const UNKNOWN_IDLE: Duration = Duration::from_secs(60);
 /// Changes that come in a burst are written to the state folder together.
 const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 /// google.rpc.Code
@@ -40,7 +40,7 @@ pub struct Discovery {
     /// This workload's id: the name of its `Inbound`.
     pub workload: String,
     pub trust_domain: String,
-    pub asked: mpsc::UnboundedReceiver<ServicePort>,
+    pub asked: mpsc::UnboundedReceiver<(Kind, String)>,
     pub state: Option<Arc<StateDir>>,
     pub metrics: Arc<Metrics>,
 }
@@ -64,6 +64,7 @@ impl Discovery {
         loop {
             let ended = self.session(&mut held, &mut backoff).await;
             self.metrics.discovery_connected.set(0);
+            self.store.set_connected(false);
             self.save(&mut held).await;
             tracing::warn!("the discovery stream ended, the last configuration serves on: {ended}");
             backoff.wait().await;
@@ -106,12 +107,13 @@ impl Discovery {
                     Ok(Some(response)) => {
                         backoff.reset();
                         self.metrics.discovery_connected.set(1);
+                        self.store.set_connected(true);
                         self.take(held, response, &requests).await
                     }
                     Ok(None) => return "the control plane closed it".to_owned(),
                     Err(status) => return channel::reason(&status),
                 },
-                Some(name) = self.asked.recv() => held.want(Kind::Destination, [name.to_string()], &requests).await,
+                Some((kind, name)) = self.asked.recv() => held.want(kind, [name], &requests).await,
                 _ = forget.tick() => self.forget_unused(held, &requests).await,
                 _ = save.tick(), if held.unsaved => {
                     self.save(held).await;
@@ -134,7 +136,7 @@ impl Discovery {
         let removed = response.removed_resources.into_iter().map(|name| (kind, name)).collect::<Vec<_>>();
         for key in &removed {
             held.resources.remove(key);
-            if kind == Kind::Destination {
+            if matches!(kind, Kind::Destination | Kind::Address | Kind::Host) {
                 // Taken back: it is subscribed to again when it is asked for again.
                 held.subscribed.entry(kind).or_default().remove(&key.1);
             }
@@ -166,14 +168,20 @@ impl Discovery {
             && held.unwant(Kind::EndpointSet, current.difference(&needed).cloned(), requests).await
     }
 
-    /// Gives up names that are no service and that nobody asks for any more.
+    /// Gives up what is not of the mesh and nobody asks for any more.
     async fn forget_unused(&self, held: &mut Held, requests: &Requests) -> bool {
-        let unused: Vec<String> = self.store.forgotten(UNKNOWN_IDLE).iter().map(ToString::to_string).collect();
+        let unused = self.store.forgotten(UNKNOWN_IDLE);
         if unused.is_empty() {
             return true;
         }
-        self.store.apply(Vec::new(), unused.iter().map(|name| (Kind::Destination, name.clone())).collect());
-        held.unwant(Kind::Destination, unused, requests).await
+        self.store.apply(Vec::new(), unused.clone());
+        for kind in [Kind::Destination, Kind::Address, Kind::Host] {
+            let names = unused.iter().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone());
+            if !held.unwant(kind, names, requests).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Writes the configuration to the state folder, on a thread that may wait for the disk.

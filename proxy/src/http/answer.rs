@@ -13,7 +13,7 @@ use crate::{
 pub fn failure(error: &ProxyError, side: Direction, is_grpc: bool, request_id: &HeaderValue) -> Response<Body> {
     let meaning = error.kind.meaning();
     let mut response = if is_grpc {
-        grpc(meaning.grpc, &error.details)
+        grpc(meaning.grpc.into(), &error.details)
     } else {
         text(meaning.status, &format!("weft: {}\n", error.details))
     };
@@ -32,8 +32,9 @@ pub fn failure(error: &ProxyError, side: Direction, is_grpc: bool, request_id: &
 }
 
 /// The answer to a request that could not be read.
-pub fn malformed(side: Direction, refusal: Refusal) -> Response<Body> {
-    let details = format!("the request is malformed: {refusal}");
+pub fn refused(side: Direction, refusal: Refusal) -> Response<Body> {
+    let what = if refusal.is_malformed() { "malformed" } else { "too slow" };
+    let details = format!("the request is {what}: {refusal}");
     let mut response = text(refusal.status(), &format!("weft: {details}\n"));
     let reason = ProxyStatus::new(name(side)).error("http_request_error").details(&details);
     response.headers_mut().insert("proxy-status", reason.to_header_value());
@@ -58,11 +59,11 @@ pub fn text(status: StatusCode, body: &str) -> Response<Body> {
 }
 
 /// A response of headers only, as gRPC over HTTP/2 has it for calls that fail at once.
-fn grpc(code: u8, details: &str) -> Response<Body> {
+pub fn grpc(code: u32, details: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", u16::from(code).into());
+    headers.insert("grpc-status", code.into());
     let message: String = details.chars().map(|c| if matches!(c, ' '..='~') && c != '%' { c } else { '_' }).collect();
     if let Ok(message) = HeaderValue::try_from(message) {
         headers.insert("grpc-message", message);

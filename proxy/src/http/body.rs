@@ -16,7 +16,15 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
-use super::{headers, http1};
+use super::{
+    client::Settings,
+    headers, http1,
+    lent::Lent,
+    limited::Limited,
+    replay::Replay,
+    server::Used,
+    tap::{Tap, Tapped},
+};
 
 /// Told how a body goes: that it has begun, and once how it ended.
 pub trait Hold: Send {
@@ -46,6 +54,8 @@ pub struct Body {
     inner: Inner,
     hold: Option<Box<dyn Hold>>,
     begun: bool,
+    /// Dropped with it.
+    _within: Option<Arc<Used>>,
 }
 
 enum Inner {
@@ -54,7 +64,7 @@ enum Inner {
     /// Over HTTP/2; toward the callee it keeps its place on the connection.
     Stream {
         body: Incoming,
-        _place: Option<Arc<()>>,
+        _place: Option<Arc<Settings>>,
     },
     /// From the caller, over HTTP/1.1.
     Request(Box<http1::RequestBody>),
@@ -62,6 +72,14 @@ enum Inner {
     Answer(Box<http1::Answer>),
     /// The same, moved by a task of its own.
     Relayed(mpsc::Receiver<Result<Frame<Bytes>, http1::Error>>),
+    /// Any other, which somebody sees pass.
+    Tapped(Box<Tapped>),
+    /// Any other, until it is read.
+    Lent(Lent),
+    /// From the caller, and kept to be sent again.
+    Replay(Box<Replay>),
+    /// Another body, within limits of time.
+    Limited(Box<Limited>),
     /// Nothing, since the connection has switched to another protocol.
     Switched(Box<http1::Connection>),
 }
@@ -73,6 +91,8 @@ pub enum BodyError {
     Http2(#[from] hyper::Error),
     #[error(transparent)]
     Http1(#[from] http1::Error),
+    #[error("the {0} timeout is over")]
+    TooSlow(&'static str),
 }
 
 impl Body {
@@ -90,7 +110,7 @@ impl Body {
     }
 
     /// The body of an HTTP/2 stream, whose place on its connection is freed when it ends.
-    pub fn placed_stream(body: Incoming, place: Arc<()>) -> Self {
+    pub fn placed_stream(body: Incoming, place: Arc<Settings>) -> Self {
         Self::of(Inner::Stream { body, _place: Some(place) })
     }
 
@@ -106,10 +126,30 @@ impl Body {
         Self::of(Inner::Switched(Box::new(connection)))
     }
 
+    pub fn relayed(frames: mpsc::Receiver<Result<Frame<Bytes>, http1::Error>>) -> Self {
+        Self::of(Inner::Relayed(frames))
+    }
+
+    pub fn replay(body: Replay) -> Self {
+        Self::of(Inner::Replay(Box::new(body)))
+    }
+
+    pub fn limited(body: Limited) -> Self {
+        Self::of(Inner::Limited(Box::new(body)))
+    }
+
     /// This body for a reader that asks for frames only when it has room for them.
     pub fn moving(mut self) -> Self {
         match std::mem::replace(&mut self.inner, Inner::Empty) {
             Inner::Answer(answer) if answer.is_sending() => self.inner = Inner::Relayed(answer.relayed()),
+            Inner::Tapped(mut tapped) => {
+                tapped.body = std::mem::replace(&mut tapped.body, Self::empty()).moving();
+                self.inner = Inner::Tapped(tapped);
+            }
+            Inner::Limited(mut limited) => {
+                limited.moving();
+                self.inner = Inner::Limited(limited);
+            }
             other => self.inner = other,
         }
         self
@@ -128,13 +168,38 @@ impl Body {
 
     /// Goes on with the request that this is the answer to, while nobody takes the answer.
     pub fn keep_moving(&mut self, cx: &mut Context<'_>) {
-        if let Inner::Answer(answer) = &mut self.inner {
-            answer.keep_moving(cx);
+        match &mut self.inner {
+            Inner::Answer(answer) => answer.keep_moving(cx),
+            Inner::Tapped(tapped) => tapped.body.keep_moving(cx),
+            Inner::Limited(limited) => limited.keep_moving(cx),
+            _ => {}
         }
     }
 
+    /// All of it has been sent: there was nothing to be read.
+    pub fn sent(&mut self) {
+        self.end(End::Complete { trailers: None });
+    }
+
     fn of(inner: Inner) -> Self {
-        Self { inner, hold: None, begun: false }
+        Self { inner, hold: None, begun: false, _within: None }
+    }
+
+    /// Keeps it for the lender until somebody begins to read it.
+    pub fn lend(self) -> (Self, Lent) {
+        let lent = Lent::new(self);
+        (Self::of(Inner::Lent(lent.clone())), lent)
+    }
+
+    /// Has `tap` see what passes.
+    pub fn tapped(self, tap: Box<dyn Tap>) -> Self {
+        Self::of(Inner::Tapped(Box::new(Tapped::new(self, tap))))
+    }
+
+    /// The body of an answer on a connection, which is in use for so long.
+    pub fn within(mut self, connection: Arc<Used>) -> Self {
+        self._within = Some(connection);
+        self
     }
 
     /// Keeps `hold` until the body ends. One body holds one thing.
@@ -156,8 +221,12 @@ impl http_body::Body for Body {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Inner::Lent(lent) = &self.inner {
+            let body = lent.take().map_or(Inner::Empty, |mut body| std::mem::replace(&mut body.inner, Inner::Empty));
+            self.inner = body;
+        }
         let mut frame = match &mut self.inner {
-            Inner::Empty | Inner::Switched(_) => None,
+            Inner::Empty | Inner::Lent(_) | Inner::Switched(_) => None,
             Inner::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.inner = Inner::Empty;
@@ -171,8 +240,11 @@ impl http_body::Body for Body {
                 }
             },
             Inner::Relayed(frames) => ready!(frames.poll_recv(cx)).map(|frame| frame.map_err(Into::into)),
+            Inner::Tapped(tapped) => ready!(tapped.poll_frame(cx)),
             Inner::Request(body) => ready!(body.poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
             Inner::Answer(answer) => ready!(answer.poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Inner::Replay(body) => ready!(body.poll_frame(cx)),
+            Inner::Limited(body) => ready!(body.poll_frame(cx)),
         };
         match &mut frame {
             None => self.end(End::Complete { trailers: None }),
@@ -199,7 +271,11 @@ impl http_body::Body for Body {
             Inner::Full(bytes) => bytes.is_empty(),
             Inner::Stream { body, .. } => body.is_end_stream(),
             Inner::Request(body) => body.is_end_stream(),
+            Inner::Tapped(tapped) => tapped.body.is_end_stream(),
+            Inner::Lent(lent) => lent.is_end_stream(),
             Inner::Answer(answer) => answer.is_end_stream(),
+            Inner::Replay(body) => body.is_end_stream(),
+            Inner::Limited(body) => body.is_end_stream(),
             Inner::Relayed(_) => false,
         }
     }
@@ -210,7 +286,11 @@ impl http_body::Body for Body {
             Inner::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Stream { body, .. } => body.size_hint(),
             Inner::Request(body) => body.size_hint(),
+            Inner::Tapped(tapped) => tapped.body.size_hint(),
+            Inner::Lent(lent) => lent.size_hint(),
             Inner::Answer(answer) => answer.size_hint(),
+            Inner::Replay(body) => body.size_hint(),
+            Inner::Limited(body) => body.size_hint(),
             Inner::Relayed(_) => SizeHint::default(),
         }
     }

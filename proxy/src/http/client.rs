@@ -5,20 +5,22 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use weft_certs::{Identity, Refusal, SpiffeId};
 
 use super::{
     body::Body,
+    headers::Mark,
     http1,
     pool::STREAMS_PER_CONNECTION,
     server::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, MAX_HEADER_LIST},
 };
 use crate::{
     error::{Kind, ProxyError},
-    net::{self, Coalesced, Hop, Io, Socket},
+    net::{Coalesced, Dialer, Hop, Io},
+    policy::bulkhead::limit::Place,
     telemetry::{Metrics, metrics::Direction},
-    tls::connector::Connector,
+    tls::{Carries, connector::Connector},
 };
 
 /// What is connected to: an address, and who must answer there.
@@ -30,23 +32,52 @@ pub struct Target {
 }
 
 pub struct Client {
+    dialer: Dialer,
     tls: Connector,
     metrics: Arc<Metrics>,
 }
 
+pub use settings::Settings;
+
+mod settings;
+
 pub const BROKEN_REQUEST: &str = "the request's body broke off or is malformed";
+/// A peer outside the mesh may be far away, and slow.
+const OUTSIDE_LIMIT: Duration = Duration::from_secs(30);
 /// A dead peer is noticed well before a request times out on it.
 const H2_KEEP_ALIVE: Duration = Duration::from_secs(10);
 const H2_KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Client {
-    pub fn new(identity: &Arc<Identity>, metrics: Arc<Metrics>) -> Self {
-        Self { tls: Connector::new(identity), metrics }
+    pub fn new(identity: &Arc<Identity>, metrics: Arc<Metrics>, dialer: Dialer) -> Self {
+        Self { dialer, tls: Connector::new(identity), metrics }
     }
 
-    /// An HTTP/1.1 connection, made within `limit`, TLS included.
-    pub async fn http1(&self, target: &Target, limit: Duration) -> Result<http1::Connection, ProxyError> {
-        within(target, limit, async { Ok(http1::Connection::new(self.open(target, Hop::Http1).await?)) }).await
+    /// Whether a connection that was made from `peer` to `to` is one of this sidecar's own.
+    pub fn is_own(&self, peer: SocketAddr, to: SocketAddr) -> bool {
+        self.dialer.is_own(peer, to)
+    }
+
+    /// A connection to an address outside the mesh.
+    pub async fn outside(&self, address: SocketAddr) -> Result<Io, ProxyError> {
+        let target = Target { address, identity: None };
+        within(&target, OUTSIDE_LIMIT, self.open(&target, Carries::Bytes, None)).await
+    }
+
+    /// An HTTP/1.1 connection, made within `limit`, TLS included. `place` is its place among those that there may be.
+    pub async fn http1(
+        &self,
+        target: &Target,
+        limit: Duration,
+        place: Option<Place>,
+    ) -> Result<http1::Connection, ProxyError> {
+        let open = self.open(target, Carries::Http(Hop::Http1), place);
+        within(target, limit, async { Ok(http1::Connection::new(open.await?)) }).await
+    }
+
+    /// A connection for bytes, made within `limit`, TLS included.
+    pub async fn bytes(&self, target: &Target, limit: Duration, place: Option<Place>) -> Result<Io, ProxyError> {
+        within(target, limit, self.open(target, Carries::Bytes, place)).await
     }
 
     /// An HTTP/2 connection that carries `hop`, made within `limit`, TLS included.
@@ -55,9 +86,10 @@ impl Client {
         target: &Target,
         hop: Hop,
         limit: Duration,
-    ) -> Result<http2::SendRequest<Body>, ProxyError> {
+        place: Option<Place>,
+    ) -> Result<(http2::SendRequest<Body>, Settings), ProxyError> {
         within(target, limit, async {
-            let io = Coalesced::new(self.open(target, hop).await?, Bytes::new());
+            let io = Coalesced::new(self.open(target, Carries::Http(hop), place).await?, Bytes::new());
             let sending = io.clone();
             let (sender, connection) = http2::Builder::new(sending)
                 .timer(TokioTimer::new())
@@ -71,21 +103,21 @@ impl Client {
                 .handshake(TokioIo::new(io))
                 .await
                 .map_err(|e| no_http(target, &e))?;
-            // A broken connection shows at the request that meets it.
-            tokio::spawn(async move { connection.await.ok() });
-            Ok(sender)
+            Ok((sender, Settings::watched(connection)))
         })
         .await
     }
 
-    async fn open(&self, target: &Target, hop: Hop) -> Result<Io, ProxyError> {
-        let tcp = TcpStream::connect(target.address).await.map_err(|e| not_connected(target, &e))?;
-        net::tune(&tcp);
-        let socket = Socket(tcp);
+    async fn open(&self, target: &Target, carries: Carries, place: Option<Place>) -> Result<Io, ProxyError> {
+        let socket = self.dialer.dial(target.address).await.map_err(|e| not_connected(target, &e))?;
+        let socket = match place {
+            Some(place) => socket.placed(place),
+            None => socket,
+        };
         match &target.identity {
             None => Ok(Io::Plain(socket)),
             Some(expected) => {
-                let tls = self.tls.connect(socket, expected, hop).await;
+                let tls = self.tls.connect(socket, expected, carries).await;
                 Ok(Io::TlsClient(Box::new(tls.map_err(|refusal| self.not_trusted(target, &refusal))?)))
             }
         }
@@ -108,6 +140,20 @@ impl Client {
         }
         let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
         ProxyError::new(Kind::Reset, format_args!("{} broke the connection off: {error}{cause}", target.address))
+    }
+
+    /// Why an extended `CONNECT` was not sent: the other side does not take it, or has closed the connection.
+    pub fn no_connect(&self, target: &Target, takes: Option<bool>) -> ProxyError {
+        let address = target.address;
+        match takes {
+            Some(_) => ProxyError::new(
+                Kind::Unsupported,
+                format_args!(
+                    "{address} does not take CONNECT with a protocol (RFC 8441), as for WebSocket over HTTP/2"
+                ),
+            ),
+            None => ProxyError::new(Kind::Reset, format_args!("{address} closed the connection at once")),
+        }
     }
 
     /// Mutual TLS failed, on one side or the other: counted, and said in one line.
@@ -134,6 +180,23 @@ pub async fn within<T>(
         let details = format_args!("no connection to {} within {limit:?}", target.address);
         Err(ProxyError::new(Kind::ConnectTimeout, details))
     })
+}
+
+/// What another sidecar has said about its application instead of an answer.
+pub fn marked(target: &Target, mark: Mark) -> ProxyError {
+    let address = target.address;
+    match mark {
+        Mark::Unprocessed => {
+            let details = format_args!("{address} is there, and the application behind it could not be reached");
+            ProxyError::new(Kind::ConnectRefused, details)
+        }
+        Mark::Unanswered => {
+            let details = format_args!(
+                "{address} is there, and the application behind it closed the connection before it answered"
+            );
+            ProxyError::new(Kind::Reset, details)
+        }
+    }
 }
 
 fn no_http(target: &Target, error: &hyper::Error) -> ProxyError {

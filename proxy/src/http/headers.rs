@@ -2,7 +2,7 @@
 //!
 //! Called by the outbound and the inbound path on each request and response. A message that has nothing to be removed
 //! costs one look over its field names. URIs are rewritten in `rewrite`, what an inbound proxy says about the caller
-//! is in `forwarded`.
+//! is in `forwarded`, what it says about a request that its application has not answered in `mark`.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -10,10 +10,14 @@ use http::{
 };
 use weft_proxy_api::route::HeaderModifier;
 
-pub use forwarded::{CLIENT_ID, Peer, inbound_forwarded, set_client_id, strip_asserted};
+pub use forwarded::{
+    ATTEMPT_COUNT, CLIENT_ID, MIRRORED, Peer, inbound_forwarded, set_client_id, strip_asserted, strip_asserted_by_peer,
+};
+pub use mark::Mark;
 pub use rewrite::{InvalidRewrite, redirect_location, rewrite};
 
 mod forwarded;
+mod mark;
 mod rewrite;
 
 /// The SPIFFE ID of who answered, as the outbound side verified it; the calling application can rely on it.

@@ -2,9 +2,11 @@
 //! share (HTTP/2).
 //!
 //! A worker has its own pool, so its lock is never waited for. A connection that turns out to be dead before it took
-//! the request gives the request back, and a fresh one is tried: that race is ours, and never the caller's error.
+//! the request gives the request back, and a fresh one is tried: that race is ours, and never the caller's error. It is
+//! tried, too, when an idle connection was closed without a byte of an answer, where the request can be done twice.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -12,21 +14,31 @@ use std::{
     time::Duration,
 };
 
-use hyper::{Request, Response, client::conn::TrySendError};
+use hyper::{Method, Request, Response};
 use rustc_hash::FxHashMap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::{
     body::Body,
     client::{self, Client, Target},
     http1,
 };
-use crate::{error::ProxyError, net::Hop};
+use crate::{
+    error::ProxyError,
+    net::Hop,
+    policy::bulkhead::limit::{self, Limit},
+};
 
 pub use multiplexed::STREAMS_PER_CONNECTION;
 use multiplexed::{Multiplexed, Place};
+use room::Found;
+pub use room::{Connecting, Room};
 
 mod multiplexed;
+mod room;
 
 /// Idle connections are closed before the other side would: its own limit is longer.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(50);
@@ -61,6 +73,14 @@ struct Idle {
     place: Option<OwnedSemaphorePermit>,
     /// The sweep before its last use: a request does not have to read the clock.
     since: u64,
+    /// When the other side may close it, where it has said so.
+    until: Option<Instant>,
+}
+
+impl Idle {
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
+    }
 }
 
 impl Default for Slot {
@@ -83,8 +103,25 @@ impl Slot {
 #[derive(Debug)]
 pub struct Unanswered {
     pub error: ProxyError,
-    /// The request, untouched, when not a byte of it was sent.
-    pub request: Option<Box<Request<Body>>>,
+    /// Not a byte of the request was sent: it is as it was.
+    pub untouched: bool,
+    /// Not a byte of an answer came.
+    pub silent: bool,
+}
+
+impl Unanswered {
+    fn untouched(error: ProxyError) -> Self {
+        Self { error, untouched: true, silent: true }
+    }
+}
+
+/// What is left of a request that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing that can be counted on.
+    Nothing,
+    /// Its head, for another attempt. HTTP/1.1 only reads it; HTTP/2 takes it away, so that it has to be copied.
+    Head,
 }
 
 /// How a request gets to its target.
@@ -102,10 +139,16 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// The connection can take another request.
-    pub fn give_back(self, mut connection: http1::Connection) {
+    /// Whether the other side is another sidecar.
+    pub fn is_of_the_mesh(&self) -> bool {
+        self.target.identity.is_some()
+    }
+
+    /// The connection can take another request, within `rest` where the other side closes it then.
+    pub fn give_back(self, mut connection: http1::Connection, rest: Option<Duration>) {
         connection.rest();
-        self.pool.put(self.target, connection, self.place);
+        let until = rest.filter(|rest| *rest < IDLE_LIMIT).map(|rest| Instant::now() + rest);
+        self.pool.put(self.target, Idle { connection, place: self.place, since: self.pool.now(), until });
     }
 }
 
@@ -120,24 +163,27 @@ impl Pool {
         Arc::new(Self { client, slots: Mutex::default(), sweeps: AtomicU64::new(0) })
     }
 
-    /// Sends one request and waits for the response's head. `connect_limit` bounds a new connection.
+    /// Sends one request and waits for the response's head. `connecting` bounds a new connection. The body of the
+    /// request is taken, unless it comes back untouched; `keep` says what else stays.
     pub async fn send(
         self: &Arc<Self>,
         target: &Arc<Target>,
         hop: Hop,
-        connect_limit: Duration,
-        request: Request<Body>,
+        connecting: impl Into<Connecting<'_>>,
+        request: &mut Request<Body>,
+        keep: Keep,
     ) -> Result<Response<Body>, Unanswered> {
+        let connecting = connecting.into();
         let path = match hop {
             Hop::Http2 => Path::Shared,
+            // Where connections are limited, as few as possible are made.
+            Hop::Http1Streams if connecting.room.is_some() && target.identity.is_some() => Path::Shared,
             Hop::Http1 | Hop::Http1Streams => self.http1_path(target, hop),
         };
         match path {
-            Path::Dedicated(connection, place) => {
-                self.send_http1(target, connect_limit, connection, place, request).await
-            }
+            Path::Dedicated(connection, place) => self.send_http1(target, connecting, connection, place, request).await,
             // Boxed, and so are all connects: a future is as large as its largest branch, and moving it costs.
-            Path::Shared => Box::pin(self.send_shared(target, hop, connect_limit, request)).await,
+            Path::Shared => Box::pin(self.send_shared(target, hop, connecting, request, keep)).await,
         }
     }
 
@@ -145,30 +191,34 @@ impl Pool {
     async fn send_http1(
         self: &Arc<Self>,
         target: &Arc<Target>,
-        connect_limit: Duration,
+        connecting: Connecting<'_>,
         mut idle: Option<http1::Connection>,
         mut place: Option<OwnedSemaphorePermit>,
-        mut request: Request<Body>,
+        request: &mut Request<Body>,
     ) -> Result<Response<Body>, Unanswered> {
+        let mut tries = 0;
         loop {
-            let reused = idle.is_some();
+            tries += 1;
+            let mut reused = idle.is_some();
             let connection = match idle.take() {
                 Some(connection) => connection,
-                None => match Box::pin(self.client.http1(target, connect_limit)).await {
-                    Ok(connection) => connection,
-                    Err(error) => return Err(Unanswered { error, request: Some(Box::new(request)) }),
+                None => match Box::pin(self.http1(target, connecting)).await {
+                    Ok((connection, is_used)) => {
+                        reused = is_used;
+                        connection
+                    }
+                    Err(error) => return Err(Unanswered::untouched(error)),
                 },
             };
             let lease = Lease { pool: self.clone(), target: target.clone(), place: place.take() };
             match http1::send(connection, request, lease).await {
                 Ok(response) => return Ok(response),
-                Err(unanswered) => match unanswered.request {
-                    Some(untouched) if reused => request = untouched,
-                    request => {
-                        let error = self.client.broken(target, &unanswered.error);
-                        return Err(Unanswered { error, request: request.map(Box::new) });
-                    }
-                },
+                // Also a fresh one may meet its end: a listener that closes takes along what nobody has accepted.
+                Err(unanswered) if unanswered.again && (reused || tries == 1) => {}
+                Err(unanswered) => {
+                    let http1::Unanswered { error, untouched, silent, .. } = *unanswered;
+                    return Err(Unanswered { error: self.client.broken(target, &error), untouched, silent });
+                }
             }
         }
     }
@@ -177,18 +227,37 @@ impl Pool {
         self: &Arc<Self>,
         target: &Arc<Target>,
         hop: Hop,
-        connect_limit: Duration,
-        mut request: Request<Body>,
+        connecting: Connecting<'_>,
+        request: &mut Request<Body>,
+        keep: Keep,
     ) -> Result<Response<Body>, Unanswered> {
         loop {
-            let Place { mut sender, stream, reused } = match self.place(target, hop, connect_limit).await {
+            let Place { mut sender, stream, reused } = match self.place(target, hop, connecting).await {
                 Ok(place) => place,
-                Err(error) => return Err(Unanswered { error, request: Some(Box::new(request)) }),
+                Err(error) => return Err(Unanswered::untouched(error)),
             };
-            match sender.try_send_request(request).await {
+            if request.method() == Method::CONNECT {
+                match Box::pin(stream.takes_connect()).await {
+                    Some(true) => {}
+                    None if reused => continue,
+                    answer => return Err(Unanswered::untouched(self.client.no_connect(target, answer))),
+                }
+            }
+            let again = http_body::Body::is_end_stream(request.body()) && request.method().is_idempotent();
+            let left = if keep == Keep::Head || again { copy(request) } else { Request::new(Body::empty()) };
+            match sender.try_send_request(std::mem::replace(request, left)).await {
                 Ok(response) => return Ok(response.map(|body| Body::placed_stream(body, stream))),
-                Err(error) => {
-                    request = self.retryable(target, error, reused)?;
+                Err(mut failure) => {
+                    let taken_back = failure.take_message();
+                    let untouched = taken_back.is_some();
+                    if let Some(whole) = taken_back {
+                        *request = whole;
+                    }
+                    // What else befalls a stream is its own: only who loses the connection knows nothing.
+                    if !(reused && (untouched || again && sender.is_closed())) {
+                        let error = self.client.broken_off(target, &failure.into_error());
+                        return Err(Unanswered { error, untouched, silent: true });
+                    }
                     self.with_slot(target, |slot| slot.multiplexed(hop).forget_closed());
                 }
             }
@@ -196,21 +265,73 @@ impl Pool {
     }
 
     /// Room on a shared connection. Waiting for another request's connect counts as connecting.
-    async fn place(&self, target: &Arc<Target>, hop: Hop, connect_limit: Duration) -> Result<Place, ProxyError> {
+    async fn place(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        hop: Hop,
+        connecting: Connecting<'_>,
+    ) -> Result<Place, ProxyError> {
         let place = || self.with_slot(target, |slot| slot.multiplexed(hop).place(self.now()));
         if let Some(place) = place() {
             return Ok(place);
         }
-        let connecting = self.with_slot(target, |slot| slot.multiplexed(hop).connecting.clone());
-        client::within(target, connect_limit, async {
-            let _turn = connecting.lock().await;
+        let turn = self.with_slot(target, |slot| slot.multiplexed(hop).connecting.clone());
+        let connect = async {
+            let _turn = turn.lock().await;
             if let Some(place) = place() {
                 return Ok(place);
             }
-            let sender = Box::pin(self.client.http2(target, hop, connect_limit)).await?;
-            Ok(self.with_slot(target, |slot| slot.multiplexed(hop).add(sender, self.now())))
+            let (room, limit) = match connecting.find(self, place).await? {
+                Found::Another(place) => return Ok(place),
+                Found::New(room, limit) => (room, limit),
+            };
+            let made = Box::pin(self.client.http2(target, hop, limit, room)).await?;
+            let of = connecting.room.map(|room| room.limit().clone());
+            Ok(self.with_slot(target, |slot| slot.multiplexed(hop).add(made, of, self.now())))
+        };
+        match connecting.room {
+            None => client::within(target, connecting.limit, connect).await,
+            // Who has its turn has the time for itself; who has none yet waits for room, and not for an endpoint.
+            Some(room) => {
+                let limit = connecting.limit * 2;
+                tokio::time::timeout(limit, connect).await.unwrap_or_else(|_| Err(room.full(limit)))
+            }
+        }
+    }
+
+    /// A new HTTP/1.1 connection; or one that was used before, when that is free sooner than there is room.
+    async fn http1(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        connecting: Connecting<'_>,
+    ) -> Result<(http1::Connection, bool), ProxyError> {
+        match connecting.find(self, || self.take(target)).await? {
+            Found::Another((connection, _)) => Ok((connection, true)),
+            Found::New(room, limit) => Ok((self.client.http1(target, limit, room).await?, false)),
+        }
+    }
+
+    /// Leave for a connection that is not the pool's.
+    ///
+    /// # Errors
+    /// There was no room for one in time.
+    pub async fn room(
+        self: &Arc<Self>,
+        connecting: Connecting<'_>,
+    ) -> Result<(Option<limit::Place>, Duration), ProxyError> {
+        match connecting.find(self, || None::<Infallible>).await? {
+            Found::New(room, limit) => Ok((room, limit)),
+            Found::Another(never) => match never {},
+        }
+    }
+
+    /// Closes a connection within `limit` that nobody uses.
+    fn close_idle(&self, limit: &Arc<Limit>) -> bool {
+        self.lock().values_mut().any(|slot| {
+            let idle = slot.idle.iter().position(|idle| idle.connection.is_within(limit));
+            idle.map(|index| slot.idle.remove(index)).is_some()
+                || [&mut slot.http2, &mut slot.http1_streams].into_iter().any(|shared| shared.close_idle(limit))
         })
-        .await
     }
 
     /// An idle connection, else a new one; to another sidecar, a shared one once there are many.
@@ -232,19 +353,18 @@ impl Pool {
         let mut slots = self.lock();
         let idle = &mut slots.get_mut(target)?.idle;
         while let Some(mut last) = idle.pop() {
-            if last.connection.is_open() {
+            if !last.is_over() && last.connection.is_open() {
                 return Some((last.connection, last.place));
             }
         }
         None
     }
 
-    fn put(&self, target: Arc<Target>, connection: http1::Connection, place: Option<OwnedSemaphorePermit>) {
-        let since = self.now();
+    fn put(&self, target: Arc<Target>, connection: Idle) {
         let mut slots = self.lock();
         let idle = &mut slots.entry(target).or_default().idle;
         if idle.len() < IDLE_PER_TARGET {
-            idle.push(Idle { connection, place, since });
+            idle.push(connection);
         }
     }
 
@@ -252,7 +372,8 @@ impl Pool {
     pub fn sweep(&self) {
         let sweep = self.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
         self.lock().retain(|target, slot| {
-            slot.idle.retain_mut(|idle| sweep - idle.since < IDLE_SWEEPS && idle.connection.is_open());
+            slot.idle
+                .retain_mut(|idle| sweep - idle.since < IDLE_SWEEPS && !idle.is_over() && idle.connection.is_open());
             let mut in_use = slot.dedicated.available_permits() < DEDICATED;
             for multiplexed in [&mut slot.http2, &mut slot.http1_streams] {
                 multiplexed.sweep(sweep, IDLE_SWEEPS);
@@ -261,22 +382,6 @@ impl Pool {
             let known = Arc::strong_count(target) > 1;
             known && (in_use || !slot.idle.is_empty())
         });
-    }
-
-    /// The request to try again with, when a connection that had been idle was closed before it took it.
-    fn retryable(
-        &self,
-        target: &Target,
-        mut failure: TrySendError<Request<Body>>,
-        reused: bool,
-    ) -> Result<Request<Body>, Unanswered> {
-        match failure.take_message() {
-            Some(request) if reused => Ok(request),
-            request => {
-                let error = self.client.broken_off(target, &failure.into_error());
-                Err(Unanswered { error, request: request.map(Box::new) })
-            }
-        }
     }
 
     /// The number of the last sweep: the pool's clock.
@@ -295,6 +400,16 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, FxHashMap<Arc<Target>, Slot>> {
         self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The head of the request once more. What a `CONNECT` names is no part of it.
+fn copy(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    *copy.version_mut() = request.version();
+    request.headers().clone_into(copy.headers_mut());
+    copy
 }
 
 #[cfg(test)]

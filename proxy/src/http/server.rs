@@ -1,21 +1,28 @@
 //! Serving one connection: HTTP/1.1 or HTTP/2, streaming, with upgrades, until it ends or is drained.
 
+mod flood;
+mod http2;
+
+pub use http2::Used;
+
 use std::{
-    convert::Infallible,
     future::poll_fn,
-    pin::pin,
     sync::Arc,
     task::{Poll, ready},
     time::Duration,
 };
 
-use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::{Request, Response};
+use tokio::time::timeout;
 
-use super::{body::Body, http1, pool::STREAMS_PER_CONNECTION};
+use super::{
+    body::Body,
+    http1::{self, Refusal},
+    pool::STREAMS_PER_CONNECTION,
+};
 use crate::{
     drain::Drain,
-    net::{Coalesced, Hop},
+    net::{Hop, detect::HTTP2_PREFACE as PREFACE},
     telemetry::{Metrics, metrics::Direction},
 };
 
@@ -23,13 +30,30 @@ use crate::{
 pub const MAX_HEAD: usize = 64 << 10;
 /// The same head in HTTP/2, which counts 32 bytes more for each field (RFC 9113 §6.5.2).
 pub const MAX_HEADER_LIST: u32 = (MAX_HEAD + 128 * 32 + 1024) as u32;
-const MAX_STREAMS: u32 = 250;
 pub const H2_STREAM_WINDOW: u32 = 256 << 10;
 /// Who does not read one message must not stop the others on the connection.
 pub const H2_CONNECTION_WINDOW: u32 = H2_STREAM_WINDOW * STREAMS_PER_CONNECTION as u32;
 
-/// What every HTTP/2 connection begins with (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const FRAME_HEAD: usize = 9;
+/// The largest frame that is taken, which is the least that may be allowed (RFC 9113 §4.2).
+const MAX_FRAME: u32 = 16 << 10;
+
+/// How long the other side may keep this one waiting. docs/limits.md says what is limited by what, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A connection without a request.
+    pub idle: Duration,
+    /// From the first byte of a request's head to its last, and from the beginning of an HTTP/2 connection to its settings.
+    pub head: Duration,
+    /// A body of known length, or an answer that is not read, on which nothing moves.
+    pub stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(75), head: Duration::from_secs(10), stall: Duration::from_secs(300) }
+    }
+}
 
 /// Answers every request, also when that answer is an error.
 pub trait Handler: Send + Sync + 'static {
@@ -44,85 +68,91 @@ pub trait Handler: Send + Sync + 'static {
 pub async fn serve<H: Handler>(
     mut connection: http1::Connection,
     speaks: Option<Hop>,
-    idle_limit: Duration,
+    limits: Limits,
     handler: Arc<H>,
     drain: &Drain,
     metrics: &Metrics,
 ) {
-    let speaks = match speaks {
-        Some(speaks) => speaks,
-        None => {
-            let first = tokio::time::timeout(idle_limit, spoken(&mut connection));
-            tokio::select! {
-                spoken = first => match spoken {
-                    Ok(Some(spoken)) => spoken,
-                    Ok(None) | Err(_) => return,
-                },
-                () = drain.begun() => return,
+    let opening = tokio::select! {
+        biased;
+        opening = Box::pin(open(&mut connection, speaks, limits)) => opening,
+        // Who speaks HTTP/2 is told by GOAWAY.
+        () = drain.begun(), if speaks.is_none() => return,
+    };
+    let (reason, refusal) = match opening {
+        Opening::Ended => return,
+        Opening::Http1 => match http1::serve(connection, limits, &handler, drain).await {
+            Some(refusal) => (refusal.label(), refusal.to_string()),
+            None => return,
+        },
+        Opening::Http2 => match Box::pin(http2::serve(connection, limits, handler, drain)).await {
+            Some(refusal) => (refusal.label(), refusal.to_string()),
+            None => return,
+        },
+        Opening::Slow => {
+            if speaks.is_none() {
+                http1::refuse::<H>(connection, Refusal::SlowHead).await;
             }
+            (Refusal::SlowHead.label(), Refusal::SlowHead.to_string())
         }
     };
+    if reason == Refusal::MALFORMED {
+        metrics.malformed.inc();
+    }
+    metrics.connection_refused(H::SIDE, reason);
+    tracing::warn!(side = H::SIDE.as_str(), reason, "a connection was refused: {refusal}");
+}
+
+/// How a connection begins.
+enum Opening {
+    Http1,
+    Http2,
+    /// Without a word.
+    Ended,
+    Slow,
+}
+
+async fn open(connection: &mut http1::Connection, speaks: Option<Hop>, limits: Limits) -> Opening {
     match speaks {
-        Hop::Http2 | Hop::Http1Streams => Box::pin(serve_http2(connection, handler, drain)).await,
-        Hop::Http1 => {
-            if let Some(refusal) = http1::serve(connection, idle_limit, &handler, drain).await {
-                metrics.malformed.inc();
-                tracing::warn!("a malformed request was refused: {refusal}");
+        Some(Hop::Http1) => return Opening::Http1,
+        // Who has said in TLS that it speaks HTTP/2 begins at once.
+        Some(Hop::Http2 | Hop::Http1Streams) => {}
+        // What came through a tunnel with its opening is there already.
+        None if !connection.input().is_empty() => {}
+        None => {
+            let first = timeout(limits.idle, poll_fn(|cx| connection.poll_fill(cx, 0)));
+            if !matches!(first.await, Ok(Ok(1..))) {
+                return Opening::Ended;
             }
         }
     }
-}
-
-/// What the other side speaks, from the first bytes that tell; `None`: it has closed.
-async fn spoken(connection: &mut http1::Connection) -> Option<Hop> {
-    poll_fn(|cx| {
+    let is_http2 = speaks.is_some();
+    let known = poll_fn(|cx| {
         loop {
-            let seen = connection.input();
-            if seen.starts_with(PREFACE) {
-                return Poll::Ready(Some(Hop::Http2));
-            }
-            if !PREFACE.starts_with(seen) {
-                return Poll::Ready(Some(Hop::Http1));
+            if let Some(opening) = opening(connection.input(), is_http2) {
+                return Poll::Ready(opening);
             }
             if !matches!(ready!(connection.poll_fill(cx, 0)), Ok(1..)) {
-                return Poll::Ready(None);
+                return Poll::Ready(Opening::Ended);
             }
         }
-    })
-    .await
+    });
+    timeout(limits.head, known).await.unwrap_or(Opening::Slow)
 }
 
-async fn serve_http2<H: Handler>(connection: http1::Connection, handler: Arc<H>, drain: &Drain) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let handler = handler.clone();
-        // Boxed, since hyper moves the future into a task for each request.
-        Box::pin(async move { Ok::<_, Infallible>(handler.handle(request.map(Body::stream)).await.map(Body::moving)) })
-    });
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Some(Duration::from_secs(20)))
-        .max_header_list_size(MAX_HEADER_LIST)
-        // Callers that leave at once must not end the connection for the others.
-        .max_pending_accept_reset_streams(Some(MAX_STREAMS as usize))
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(H2_STREAM_WINDOW)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW);
-    let (io, read) = connection.into_parts();
-    let io = Coalesced::new(io, read);
-    let sending = io.clone();
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let mut begun = pin!(drain.begun());
-    let mut is_draining = false;
-    let serving = poll_fn(|cx| {
-        if !is_draining && begun.as_mut().poll(cx).is_ready() {
-            is_draining = true;
-            serving.as_mut().graceful_shutdown();
-        }
-        serving.as_mut().poll(cx)
-    });
-    let result = sending.drive(serving).await;
-    if let Err(error) = result {
-        tracing::debug!(%error, "an HTTP/2 connection broke");
-    }
+/// What the other side speaks, when its first bytes tell. HTTP/2 begins with a preface and a frame (RFC 9113 §3.4): who
+/// has sent these is from then on held to answer pings.
+fn opening(seen: &[u8], is_http2: bool) -> Option<Opening> {
+    let Some(frame) = seen.strip_prefix(PREFACE) else {
+        return match PREFACE.starts_with(seen) {
+            true => None,
+            false if is_http2 => Some(Opening::Http2),
+            false => Some(Opening::Http1),
+        };
+    };
+    let [high, middle, low, ..] = *frame else { return None };
+    let length = u32::from_be_bytes([0, high, middle, low]);
+    let is_whole = frame.len() >= FRAME_HEAD + length as usize;
+    // A frame that is too large to be waited for is refused when it is read.
+    (is_whole || length > MAX_FRAME).then_some(Opening::Http2)
 }

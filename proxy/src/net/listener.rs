@@ -3,12 +3,17 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener},
     time::Duration,
 };
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
+
+use crate::telemetry::{
+    Metrics,
+    metrics::{Direction, OpenConnection},
+};
 
 const BACKLOG: i32 = 1024;
 
@@ -22,6 +27,11 @@ pub struct Listeners {
 /// Binds `count` sockets to `address`; with port 0 all of them to the one free port that the first got. `flag` is
 /// named in the error, so that the reader knows what to change.
 pub fn bind(address: SocketAddr, count: usize, flag: &str) -> anyhow::Result<Listeners> {
+    bind_as(address, false, count, flag)
+}
+
+fn bind_as(address: SocketAddr, only_v6: bool, count: usize, flag: &str) -> anyhow::Result<Listeners> {
+    let socket = |address, shared| socket(address, only_v6, shared);
     let fail = |e: io::Error| {
         let hint = match e.kind() {
             io::ErrorKind::AddrInUse => ": another process has it; choose another port, or 0 for a free one",
@@ -43,8 +53,27 @@ pub fn bind(address: SocketAddr, count: usize, flag: &str) -> anyhow::Result<Lis
     Ok(Listeners { address, sockets })
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+/// Binds `count` sockets to each of the addresses, which are one for each family. A machine without IPv6 has those of
+/// IPv4 alone.
+pub fn bind_each(addresses: [SocketAddr; 2], count: usize, flag: &str) -> anyhow::Result<Vec<Listeners>> {
+    let [v4, v6] = addresses;
+    let first = bind(v4, count, flag)?;
+    let second = SocketAddr::new(v6.ip(), first.address.port());
+    match has_ipv6() {
+        true => Ok(vec![first, bind_as(second, true, count, flag)?]),
+        false => Ok(vec![first]),
+    }
+}
+
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+fn socket(address: SocketAddr, only_v6: bool, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if only_v6 {
+        socket.set_only_v6(true)?;
+    }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
@@ -55,6 +84,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 
 /// The next connection. Errors of a single connection, and running out of descriptors, never end the listener.
 pub async fn accept(listener: &tokio::net::TcpListener) -> (TcpStream, SocketAddr) {
+    let mut is_said = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -62,9 +92,27 @@ pub async fn accept(listener: &tokio::net::TcpListener) -> (TcpStream, SocketAdd
                 return (stream, peer);
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+        }
+    }
+}
+
+/// The next connection of those that may be open at a time, counted as long as what comes with it lives. More are reset.
+pub async fn admit(
+    listener: &tokio::net::TcpListener,
+    metrics: &Metrics,
+    direction: Direction,
+    limit: usize,
+) -> (TcpStream, SocketAddr, OpenConnection) {
+    loop {
+        let (stream, peer) = accept(listener).await;
+        match metrics.connection(direction, limit) {
+            Some(open) => return (stream, peer, open),
+            None => super::Socket::new(stream).abort(),
         }
     }
 }
@@ -72,6 +120,14 @@ pub async fn accept(listener: &tokio::net::TcpListener) -> (TcpStream, SocketAdd
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_families_have_one_port() {
+        let each = bind_each(["127.0.0.1:0", "[::1]:0"].map(|address| address.parse().unwrap()), 2, "--dns-port");
+        let each = each.unwrap();
+        assert_eq!(each.len(), if has_ipv6() { 2 } else { 1 });
+        assert!(each.iter().all(|listeners| listeners.address.port() == each[0].address.port()));
+    }
 
     #[test]
     fn all_sockets_share_a_free_port_and_a_taken_one_is_refused_by_flag() {

@@ -1,13 +1,20 @@
 //! Sockets: where connections come from, and what is spoken on them.
 
 mod coalesced;
+pub mod copy;
+pub mod detect;
+mod dial;
 mod io;
 pub mod listener;
+pub mod opening;
+mod original_dst;
 
 use std::time::Duration;
 
 pub use coalesced::Coalesced;
+pub use dial::Dialer;
 pub use io::{Io, Socket};
+pub use original_dst::{canonical, original_dst};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, header, request::Parts, uri::Authority};
-use weft_proxy_api::ServicePort;
+use http::{HeaderValue, Version, header, request::Parts, uri::Authority};
+use weft_proxy_api::{ServicePort, name::MESH_SUFFIX};
 
 use crate::error::{Kind, ProxyError};
 
@@ -29,15 +29,40 @@ impl Addressed {
         if let Some(same) = before.filter(|before| *before.said == *said) {
             return Ok(same.clone());
         }
-        let authority = Authority::try_from(said)
-            .map_err(|e| ProxyError::new(Kind::NoAuthority, format_args!("the Host header is not valid: {e}")))
-            .and_then(plain)?;
+        let authority = authority(said)?;
         let name = ServicePort::from_host(authority.host(), authority.port_u16(), own_namespace)
             .map_err(|e| ProxyError::new(Kind::UnknownService, format_args!("{authority} is not in the mesh: {e}")))?;
+        Self::new(said, authority, name)
+    }
+
+    /// The same where the address that the application has connected to says which service port it is: the request's own
+    /// authority is for the callee.
+    pub fn at(parts: &Parts, name: &ServicePort, before: Option<&Arc<Self>>) -> Result<Arc<Self>, ProxyError> {
+        let said = match said(parts, None) {
+            // HTTP/1.0 knows no Host, and the application has said by its connection what it wants.
+            Err(_) if parts.version == Version::HTTP_10 && !parts.headers.contains_key(header::HOST) => {
+                let own = format!("{}.{}.{MESH_SUFFIX}:{}", name.service, name.namespace, name.port);
+                return Self::new(own.as_bytes(), authority(own.as_bytes())?, name.clone());
+            }
+            said => said?,
+        };
+        match before.filter(|before| *before.said == *said) {
+            Some(same) => Ok(same.clone()),
+            None => Self::new(said, authority(said)?, name.clone()),
+        }
+    }
+
+    fn new(said: &[u8], authority: Authority, name: ServicePort) -> Result<Arc<Self>, ProxyError> {
         let host = HeaderValue::from_str(authority.as_str())
             .map_err(|e| ProxyError::new(Kind::NoAuthority, format_args!("the authority is not valid: {e}")))?;
         Ok(Arc::new(Self { said: said.into(), authority, name, host }))
     }
+}
+
+fn authority(said: &[u8]) -> Result<Authority, ProxyError> {
+    Authority::try_from(said)
+        .map_err(|e| ProxyError::new(Kind::NoAuthority, format_args!("the Host header is not valid: {e}")))
+        .and_then(plain)
 }
 
 /// The authority of a request: of the tunnel that it came through, else of its target, else of `Host`.
@@ -94,6 +119,19 @@ mod tests {
         assert_eq!(authority(Request::get("/x"), None), Err(Kind::NoAuthority));
         assert_eq!(authority(Request::get("/x").header("host", "a").header("host", "b"), None), Err(Kind::NoAuthority));
         assert_eq!(authority(Request::get("/x").header("host", "a b"), None), Err(Kind::NoAuthority));
+    }
+
+    #[test]
+    fn where_the_connection_says_it_an_old_client_need_not() {
+        let name = ServicePort::new("shop", "db", 8080);
+        let at = |version, host: Option<&str>| {
+            let request = host.into_iter().fold(Request::get("/x").version(version), |r, host| r.header("host", host));
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            Addressed::at(&parts, &name, None).map(|a| (a.name.clone(), a.host.to_str().unwrap().to_owned()))
+        };
+        assert_eq!(at(Version::HTTP_11, Some("other")).unwrap(), (name.clone(), "other".into()));
+        assert_eq!(at(Version::HTTP_10, None).unwrap(), (name.clone(), "db.shop.mesh:8080".into()));
+        assert_eq!(at(Version::HTTP_11, None).unwrap_err().kind, Kind::NoAuthority);
     }
 
     #[test]

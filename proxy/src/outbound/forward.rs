@@ -1,31 +1,42 @@
 //! One request on its way out. This function is the table of contents of the product: every thing that can happen to
 //! a request on the caller's side is named here, in the order in which it happens.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, time::SystemTime};
 
-use http::{HeaderValue, Request, Response, Version, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request::Parts, uri::Authority};
 use weft_certs::SpiffeId;
 use weft_proxy_api::{
     destination::Protocol,
     route::{Filters, Origin, Redirect},
 };
 
-use super::{Connection, Outbound, attempt, authority::Addressed};
+use super::{
+    Aim, Connection, Outbound,
+    admit::{Admitted, admit},
+    attempt,
+    authority::Addressed,
+    degrade::{ByFallback, Spare},
+    shaping,
+};
 use crate::{
+    balance::{self, Affinity, Source},
     error::{Kind, ProxyError},
     http::{
         answer,
         body::Body,
         headers,
         proxy_status::{PROXY_STATUS, ProxyStatus},
-        upgrade,
+        upgrade::{self, Switch},
     },
     mesh::{
         Backend, Destination,
-        compile::{Action, Forward, Rule, Share, To},
+        compile::{Action, Forward, Rule, Share},
     },
     net::Hop,
-    policy::circuit_breaker::Guard,
+    policy::{
+        cors,
+        session::{Place, Visit},
+    },
     telemetry::{Exchange, metrics::Direction},
 };
 
@@ -36,39 +47,133 @@ pub(super) async fn forward(
 ) -> Result<Response<Body>, ProxyError> {
     let cx = &connection.cx;
     let switch = upgrade::asked(&mut request);
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
 
     let to = connection.addressed(&parts)?;
-    let destination = find(cx, &to).await?; // one Arc for the whole request
+    let destination = find(connection, &to).await?; // one Arc for the whole request
     let (rule, prefix) = route(&destination, &parts)?;
     let forward = match &rule.action {
         Action::Forward(forward) => forward,
         Action::Redirect(redirect) => return redirected(redirect, &parts, &to.authority, prefix, &rule.origin),
     };
-    let share = pick(forward, &parts, &rule.origin)?; // weights; by the user's key when asked
-    let Admitted { backend, guard, instead_of } = admit(share, &rule.origin, exchange.started())?; // circuit breaker, fallback
+    let visit =
+        rule.policies.session.as_ref().map(|session| Box::new(Visit::of(session, &parts.headers, SystemTime::now())));
+    let session = visit.as_ref().and_then(|visit| visit.place());
+    let source = connection.source();
+    let passage = Passage { cx, rule, forward, to: &to, prefix, session, source, parts, body, switch };
+    let mut response = match &rule.shaping {
+        None => {
+            let share = passage.share()?; // the session's; by weight; by the user's key when asked
+            send(passage, share, Fallback::Allowed, exchange).await?
+        }
+        Some(shaping) => Box::pin(shaping::send(shaping, passage, exchange)).await?, // CORS, faults, cache, copies, stand-ins
+    };
+    if let Some(visit) = visit
+        && let Some(place) = response.extensions_mut().remove::<Place>()
+    {
+        visit.keep(place, response.headers_mut());
+    }
+    Ok(response)
+}
+
+/// A request with all that its way has been found by.
+pub(super) struct Passage<'a> {
+    pub cx: &'a Arc<Outbound>,
+    pub rule: &'a Rule,
+    pub forward: &'a Forward,
+    pub to: &'a Addressed,
+    /// The length of the path prefix that matched.
+    pub prefix: Option<usize>,
+    /// Where its session is.
+    pub session: Option<Place>,
+    pub source: Source<'a>,
+    pub parts: Parts,
+    pub body: Body,
+    pub switch: Option<Switch>,
+}
+
+impl<'a> Passage<'a> {
+    /// The share of the rule that it belongs to.
+    pub fn share(&self) -> Result<&'a Share, ProxyError> {
+        pick(self.forward, &self.parts.headers, self.session, &self.rule.origin)
+    }
+
+    /// What ties it to an endpoint of this backend.
+    fn affinity(&self, backend: &Backend) -> Affinity {
+        let (algorithm, parts) = (&backend.settings.load_balancer.algorithm, &self.parts);
+        let key = balance::key(algorithm, &parts.headers, &parts.uri, self.source);
+        Affinity { session: self.session.map(|place| place.endpoint), key }
+    }
+}
+
+/// Whether the fallback of a backend may answer in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fallback {
+    Allowed,
+    /// Something better is at hand.
+    NotNeeded,
+}
+
+/// From the chosen share to the head of its answer.
+pub(super) async fn send(
+    passage: Passage<'_>,
+    share: &Share,
+    fallback: Fallback,
+    exchange: &mut Exchange,
+) -> Result<Response<Body>, ProxyError> {
+    let rule = passage.rule;
+    let deadline = attempt::Deadline::start(&rule.policies.timeouts, &passage.parts.headers, exchange.started());
+    let admitted = admit(share, &rule.origin, exchange.started(), deadline.at()).await?; // circuit breaker, bulkhead, fallback
+    let Admitted { backend, leave, instead_of } = admitted;
+    if let (Some(instead_of), Fallback::NotNeeded) = (&instead_of, fallback) {
+        return Err(instead_of.error());
+    }
     exchange.answered_by(&backend.label, &backend.requests);
 
+    let affinity = passage.affinity(&backend);
+    let of_fallback = share.fallback().map(|fallback| passage.affinity(fallback)).unwrap_or_default();
+    let Passage { cx, to, prefix, mut parts, mut body, mut switch, .. } = passage;
     let filters = [&rule.filters, &share.filters];
     change_request(&mut parts, &to.host, filters, prefix)
         .map_err(|e| ProxyError::new(Kind::UnresolvedBackend, format_args!("{}: {e}", rule.origin)))?;
-    let hop = hop(&parts, backend.settings.protocol, switch.is_some());
-    let deadline = attempt::Deadline::start(&rule.timeouts, &parts.headers, exchange.started());
-    let (request, sent) = attempt::prepare(parts, body, hop, switch.as_ref().map(|switch| &switch.protocol))?;
+    let hop = hop(&parts, backend.settings.protocol, switch.as_ref());
+    let spare = match (&instead_of, &switch, fallback) {
+        (None, None, Fallback::Allowed) => Spare::of(share, &parts, &mut body),
+        _ => None,
+    };
+    let request = attempt::prepare(parts, body, hop, switch.as_mut())?;
 
-    let call = attempt::Call { cx, backend: &backend, hop, deadline, sent };
-    let (mut response, endpoint) = call.send(guard, request, exchange).await?; // pick endpoint → pool → mTLS → send
+    let call = attempt::Call { cx, backend: &backend, policies: &rule.policies, hop, deadline, affinity };
+    let sent = call.send(leave, request, exchange).await; // pick endpoint → pool → mTLS → send; again
+    let mut note = instead_of.map(|instead_of| instead_of.note(&backend));
+    let (mut response, endpoint) = match (sent, spare) {
+        (Err(error), Some(spare)) => {
+            let (response, endpoint, why) =
+                Box::pin(spare.send(attempt::Call { affinity: of_fallback, ..call }, error, exchange)).await?;
+            note = Some(why);
+            (response, endpoint)
+        }
+        (sent, _) => sent?,
+    };
 
     let granted = upgrade::granted(&response);
     change_response(&mut response, filters, endpoint.target.identity.as_ref());
-    if let Some(open) = instead_of {
-        response.headers_mut().append(PROXY_STATUS, fallback_note(&open, &backend));
+    if let Some(note) = note {
+        cx.metrics.shaping.degraded("fallback");
+        response.headers_mut().append(PROXY_STATUS, note);
+        response.extensions_mut().insert(ByFallback);
+    } else if rule.policies.session.is_some() {
+        response.extensions_mut().insert(Place { share: share.tag, endpoint: endpoint.tag });
     }
     upgrade::finish(response, granted, switch, || cx.drain.place())
 }
 
-/// The destination that the authority names.
-async fn find(cx: &Outbound, to: &Addressed) -> Result<Arc<Destination>, ProxyError> {
+/// The destination that the authority names, or that the connection was made to.
+async fn find(connection: &Connection, to: &Addressed) -> Result<Arc<Destination>, ProxyError> {
+    let cx = &connection.cx;
+    if let Aim::Member(member) = &connection.aim {
+        return Box::pin(member.destination(cx)).await;
+    }
     let found = match cx.mesh.known(&to.name) {
         Some(known) => known,
         None => Box::pin(cx.mesh.destination(&to.name, cx.discovery_timeout)).await,
@@ -78,15 +183,25 @@ async fn find(cx: &Outbound, to: &Addressed) -> Result<Arc<Destination>, ProxyEr
 
 /// The rule that the request falls under, and the length of the path prefix that matched.
 fn route<'a>(destination: &'a Destination, parts: &Parts) -> Result<(&'a Rule, Option<usize>), ProxyError> {
-    let matched = destination.routes.find(&parts.method, &parts.uri, &parts.headers);
-    matched.and_then(|matched| Some((destination.rules.get(matched.rule)?, matched.matched_prefix_len))).ok_or_else(
-        || ProxyError::new(Kind::NoRoute, format_args!("no route of {} matches the request", destination.name)),
-    )
+    let find = |method: &Method| {
+        let matched = destination.routes.find(method, &parts.uri, &parts.headers)?;
+        Some((destination.rules.get(matched.rule)?, matched.matched_prefix_len))
+    };
+    // A preflight is up to the rule of the request that it asks about.
+    if let Some(method) = cors::asked_about(&parts.method, &parts.headers)
+        && let Some((rule, prefix)) = find(&method)
+        && rule.shaping.as_ref().is_some_and(|shaping| shaping.cors.is_some())
+    {
+        return Ok((rule, prefix));
+    }
+    find(&parts.method).ok_or_else(|| {
+        ProxyError::new(Kind::NoRoute, format_args!("no route of {} matches the request", destination.name))
+    })
 }
 
 /// What the callee gets of the head: nothing that was for this hop only or that a caller may not say, and what the
 /// filters make of the rest.
-fn change_request(
+pub(super) fn change_request(
     parts: &mut Parts,
     host: &HeaderValue,
     filters: [&Filters; 2],
@@ -121,53 +236,30 @@ fn change_response(response: &mut Response<Body>, filters: [&Filters; 2], verifi
     }
 }
 
-/// Which share of the rule the request belongs to: by weight, or by the user's key.
-fn pick<'a>(forward: &'a Forward, parts: &Parts, origin: &Origin) -> Result<&'a Share, ProxyError> {
-    forward.split.pick(&parts.headers, rand::random()).and_then(|index| forward.shares.get(index)).ok_or_else(|| {
+/// Which share of the rule the request belongs to: that of its session, else by weight, or by the user's key.
+pub(super) fn pick<'a>(
+    forward: &'a Forward,
+    headers: &HeaderMap,
+    session: Option<Place>,
+    origin: &Origin,
+) -> Result<&'a Share, ProxyError> {
+    let known = session.and_then(|place| forward.split.tagged(place.share));
+    let index = known.or_else(|| forward.split.pick(headers, rand::random()));
+    index.and_then(|index| forward.shares.get(index)).ok_or_else(|| {
         ProxyError::new(Kind::UnresolvedBackend, format_args!("{origin} has no backend with a weight above 0"))
     })
 }
 
-/// A backend whose circuit lets the request through.
-struct Admitted {
-    backend: Arc<Backend>,
-    guard: Guard,
-    /// The backend that the request was for, when its circuit is open and this is its fallback.
-    instead_of: Option<Arc<Backend>>,
-}
-
-fn admit(share: &Share, origin: &Origin, now: Instant) -> Result<Admitted, ProxyError> {
-    let (backend, fallback) = match &share.to {
-        To::Nowhere(reason) => {
-            return Err(ProxyError::new(Kind::UnresolvedBackend, format_args!("{origin}: {reason}")));
-        }
-        To::Backend { backend, fallback } => (backend, fallback),
-    };
-    let rejected = match backend.admit(now) {
-        Ok(guard) => return Ok(Admitted { backend: backend.clone(), guard, instead_of: None }),
-        Err(rejected) => rejected,
-    };
-    if let Some(fallback) = fallback
-        && let Ok(guard) = fallback.admit(now)
-    {
-        return Ok(Admitted { backend: fallback.clone(), guard, instead_of: Some(backend.clone()) });
-    }
-    let also = fallback.as_ref().map(|f| format!(", and so is that of its fallback {}", f.label)).unwrap_or_default();
-    Err(ProxyError {
-        kind: Kind::CircuitOpen,
-        details: format!("the circuit of {} is open: {}{also}", backend.label, backend.breaker.status(now).cause),
-        retry_after: Some(rejected.retry_after),
-    })
-}
-
-/// The protocol of the next hop: as the caller speaks, unless the backend's port is declared to speak another.
-fn hop(parts: &Parts, declared: Protocol, switching: bool) -> Hop {
-    match declared {
-        _ if switching => Hop::Http1,
-        Protocol::Http1 => Hop::Http1Streams,
-        Protocol::Http2 | Protocol::Grpc => Hop::Http2,
-        Protocol::Detect if parts.version == Version::HTTP_2 => Hop::Http2,
-        Protocol::Detect => Hop::Http1Streams,
+/// The protocol of the next hop: as the caller speaks, unless the backend's port is declared to speak another. What
+/// switches the protocol of HTTP/1.1 has a connection of its own.
+pub(super) fn hop(parts: &Parts, declared: Protocol, switch: Option<&Switch>) -> Hop {
+    match (declared, switch) {
+        (_, Some(switch)) if !switch.is_connect() => Hop::Http1,
+        (Protocol::Http1, Some(_)) => Hop::Http1,
+        (Protocol::Http1, None) => Hop::Http1Streams,
+        (Protocol::Http2 | Protocol::Grpc, _) => Hop::Http2,
+        (Protocol::Detect | Protocol::Tcp | Protocol::Tls, _) if parts.version == Version::HTTP_2 => Hop::Http2,
+        (Protocol::Detect | Protocol::Tcp | Protocol::Tls, _) => Hop::Http1Streams,
     }
 }
 
@@ -187,11 +279,6 @@ fn redirected(
     response.headers_mut().insert(PROXY_STATUS, reason);
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
-}
-
-fn fallback_note(open: &Backend, used: &Backend) -> HeaderValue {
-    let details = format!("circuit open for {}, answered by its fallback {}", open.label, used.label);
-    ProxyStatus::new(answer::name(Direction::Outbound)).next_hop(&used.label).details(&details).to_header_value()
 }
 
 #[cfg(test)]

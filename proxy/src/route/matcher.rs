@@ -4,14 +4,21 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use regex::Regex;
-use weft_proxy_api::route::{PathMatch, Pattern, RouteMatch, ValueMatch};
+use weft_proxy_api::route::{HeaderMatch, PathMatch, Pattern, RouteMatch, ValueMatch};
 
 #[derive(Debug)]
 pub struct Matcher {
     path: Path,
     method: Option<Method>,
-    headers: Vec<(HeaderName, Value)>,
+    headers: Vec<HeaderTest>,
     query: Vec<(String, Value)>,
+}
+
+/// Whether a request has a header as it is described.
+#[derive(Debug)]
+pub struct HeaderTest {
+    name: HeaderName,
+    value: Value,
 }
 
 #[derive(Debug)]
@@ -46,7 +53,7 @@ impl Matcher {
         Self {
             path,
             method: matches.method.clone(),
-            headers: matches.headers.iter().map(|h| (h.name.clone(), Value::compile(&h.value))).collect(),
+            headers: matches.headers.iter().map(HeaderTest::compile).collect(),
             query: matches.query.iter().map(|q| (q.name.clone(), Value::compile(&q.value))).collect(),
         }
     }
@@ -56,9 +63,19 @@ impl Matcher {
             return None;
         }
         let prefix = self.path.matches(uri.path())?;
-        let headers_match = self.headers.iter().all(|(name, value)| value.matches_header(name, headers));
+        let headers_match = self.headers.iter().all(|header| header.matches(headers));
         let query_matches = || self.query.iter().all(|(name, value)| value.matches_query(name, uri.query()));
         (headers_match && query_matches()).then_some(prefix)
+    }
+}
+
+impl HeaderTest {
+    pub fn compile(header: &HeaderMatch) -> Self {
+        Self { name: header.name.clone(), value: Value::compile(&header.value) }
+    }
+
+    pub fn matches(&self, headers: &HeaderMap) -> bool {
+        self.value.matches_header(&self.name, headers)
     }
 }
 

@@ -6,5 +6,6 @@ pub mod matcher;
 pub mod split;
 pub mod table;
 
+pub use matcher::Matcher;
 pub use split::Split;
 pub use table::{Matched, RouteTable};

@@ -6,9 +6,11 @@
 //! when a canary grows, users move to it, as many as its share grew, and none moves anywhere else. Every sidecar
 //! computes the same.
 
-use http::{HeaderMap, HeaderName, header};
+use http::HeaderMap;
 use weft_proxy_api::route::{Sticky, Target};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::http::key;
 
 #[derive(Debug)]
 pub struct Split {
@@ -64,6 +66,16 @@ impl Split {
         }
     }
 
+    /// What names each backend of the split in a session, the same in every sidecar.
+    pub fn tags(&self) -> impl Iterator<Item = u64> {
+        self.backends.iter().map(|share| share.seed)
+    }
+
+    /// The index of the backend of that tag, unless it is to get nothing.
+    pub fn tagged(&self, tag: u64) -> Option<usize> {
+        self.backends.iter().position(|share| share.seed == tag && share.weight > 0)
+    }
+
     fn by_random(&self, random: u64) -> Option<usize> {
         let mut place = (u128::from(random) * u128::from(self.total)) >> 64;
         self.backends.iter().position(|share| {
@@ -90,22 +102,11 @@ fn uniform(hash: u64) -> f64 {
     ((hash >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
 }
 
-/// The key of the request; an empty one is none.
 fn key<'a>(sticky: &Sticky, headers: &'a HeaderMap) -> Option<&'a [u8]> {
-    let key = match sticky {
-        Sticky::Header(name) => headers.get(name as &HeaderName)?.as_bytes(),
-        Sticky::Cookie(name) => cookie(headers, name)?,
-    };
-    Some(key.trim_ascii()).filter(|key| !key.is_empty())
-}
-
-/// The value of the first cookie of that name. HTTP/2 may send a `cookie` line for each.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let lines = headers.get_all(header::COOKIE).iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
-        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-        rest.trim_ascii_start().strip_prefix(b"=")
-    })
+    match sticky {
+        Sticky::Header(name) => key::header(headers, name),
+        Sticky::Cookie(name) => key::cookie(headers, name),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, Version, header, request::Parts, uri::Authorit
 
 use super::{
     AccessLog, Metrics,
-    access_log::{Record, now},
+    access_log::{Line, Record, now},
     metrics::{Direction, RequestMetrics},
 };
 use crate::error::ProxyError;
@@ -54,6 +54,13 @@ impl Exchange {
         self.note(|record| record.backend = Some(backend.to_owned()));
     }
 
+    /// Something else is given in the place of what the backend has answered, or was taken to have answered.
+    pub fn replaced(&mut self, status: StatusCode) {
+        if let Some(requests) = self.requests.take() {
+            requests.record(status, self.answered.unwrap_or_else(Instant::now).duration_since(self.started));
+        }
+    }
+
     /// Adds to the access log's record, where there is one.
     pub fn note(&mut self, add: impl FnOnce(&mut Record)) {
         if let Some(record) = &mut self.record {
@@ -75,7 +82,7 @@ impl Exchange {
         if let Some(mut record) = self.record {
             record.status = status.as_u16();
             record.duration_ms = duration.as_micros() as f64 / 1000.0;
-            access_log.write(*record);
+            access_log.write(Line::Request(*record));
         }
     }
 }
@@ -105,6 +112,7 @@ fn record(direction: Direction, parts: &Parts) -> Record {
         request_id: text("x-request-id"),
         backend: None,
         endpoint: None,
+        attempts: None,
         peer: None,
         error: None,
     }

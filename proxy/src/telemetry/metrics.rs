@@ -17,7 +17,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::error::{Kind, ProxyError};
+use super::{ShapingMetrics, bulkhead::Bulkheads};
+use crate::{
+    error::{Kind, ProxyError},
+    policy::retry::Reason,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -50,6 +54,13 @@ struct BackendLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BytesLabels {
+    direction: &'static str,
+    backend: String,
+    way: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     direction: &'static str,
     reason: &'static str,
@@ -68,14 +79,36 @@ struct CircuitLabels {
     to: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DryRunLabels {
+    backend: String,
+    /// Empty for the backend's own circuit.
+    endpoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RetryLabels {
+    backend: String,
+    reason: &'static str,
+}
+
 pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
     duration: Family<BackendLabels, Histogram, fn() -> Histogram>,
     failures: Family<ReasonLabels, Counter>,
     connections: Family<DirectionLabels, Gauge>,
+    carried: Family<BackendLabels, Counter>,
+    carried_bytes: Family<BytesLabels, Counter>,
     handshakes_refused: Family<ReasonLabels, Counter>,
+    connections_refused: Family<ReasonLabels, Counter>,
     circuits: Family<CircuitLabels, Counter>,
+    panics: Family<BackendLabels, Counter>,
+    would_reject: Family<DryRunLabels, Counter>,
+    pub shaping: ShapingMetrics,
+    pub bulkheads: Bulkheads,
+    retries: Family<RetryLabels, Counter>,
+    retry_budgets_exhausted: Family<BackendLabels, Counter>,
     pub malformed: Counter,
     pub access_log_dropped: Counter,
     pub svid_not_after: Gauge,
@@ -113,8 +146,17 @@ impl Metrics {
             duration: Family::new_with_constructor(latency as fn() -> Histogram),
             failures: Family::default(),
             connections: Family::default(),
+            carried: Family::default(),
+            carried_bytes: Family::default(),
             handshakes_refused: Family::default(),
+            connections_refused: Family::default(),
             circuits: Family::default(),
+            panics: Family::default(),
+            would_reject: Family::default(),
+            shaping: ShapingMetrics::default(),
+            bulkheads: Bulkheads::default(),
+            retries: Family::default(),
+            retry_budgets_exhausted: Family::default(),
             malformed: Counter::default(),
             access_log_dropped: Counter::default(),
             svid_not_after: Gauge::default(),
@@ -133,8 +175,17 @@ impl Metrics {
         registry.register_with_unit("request_duration", "From the request's head to the response's head", Unit::Seconds, self.duration.clone());
         registry.register("failures", "Answers that the sidecar made itself, by reason", self.failures.clone());
         registry.register("connections", "Open connections to the sidecar", self.connections.clone());
+        registry.register("tcp_connections", "Connections carried as bytes, by the backend that they led to", self.carried.clone());
+        registry.register("tcp_bytes", "Bytes of these connections, from the client (sent) and to it (received)", self.carried_bytes.clone());
         registry.register("tls_handshakes_refused", "TLS handshakes refused by this side or the other, by reason", self.handshakes_refused.clone());
+        registry.register("connections_refused", "Connections ended because the other side broke the protocol, sent too much of it, or was too slow, by reason", self.connections_refused.clone());
         registry.register("circuit_transitions", "Transitions of circuit breakers", self.circuits.clone());
+        registry.register("balancer_panics", "How often so few endpoints could be used that all were", self.panics.clone());
+        registry.register("circuit_dry_run_rejections", "Requests that a circuit breaker in a dry run would have rejected", self.would_reject.clone());
+        self.shaping.register(&mut registry);
+        self.bulkheads.register(&mut registry);
+        registry.register("retries", "Further attempts of requests, by what the attempt before had ended with", self.retries.clone());
+        registry.register("retry_budget_exhausted", "Attempts that were not made because of the backend's retry budget", self.retry_budgets_exhausted.clone());
         registry.register("malformed_requests", "Requests refused because they were malformed", self.malformed.clone());
         registry.register("access_log_dropped", "Access log records dropped because the writer was behind", self.access_log_dropped.clone());
         registry.register("svid_not_after_timestamp", "End of the SVID's life, Unix seconds", self.svid_not_after.clone());
@@ -167,6 +218,26 @@ impl Metrics {
             self.requests.remove(&RequestLabels { direction, backend: backend.to_owned(), status });
         }
         self.duration.remove(&BackendLabels { direction, backend: backend.to_owned() });
+        self.carried.remove(&BackendLabels { direction, backend: backend.to_owned() });
+        self.bulkheads.forget(backend);
+        self.panics.remove(&BackendLabels { direction, backend: backend.to_owned() });
+        for way in ["sent", "received"] {
+            self.carried_bytes.remove(&BytesLabels { direction, backend: backend.to_owned(), way });
+        }
+        for reason in Reason::ALL.map(Reason::label) {
+            self.retries.remove(&RetryLabels { backend: backend.to_owned(), reason });
+        }
+        self.retry_budgets_exhausted.remove(&BackendLabels { direction, backend: backend.to_owned() });
+    }
+
+    /// Counts a connection that is carried as bytes; returns what counts its bytes, from the client and to it.
+    pub fn carried(&self, direction: Direction, backend: &str) -> [Counter; 2] {
+        let direction = direction.as_str();
+        self.carried.get_or_create(&BackendLabels { direction, backend: backend.to_owned() }).inc();
+        ["sent", "received"].map(|way| {
+            let labels = BytesLabels { direction, backend: backend.to_owned(), way };
+            self.carried_bytes.get_or_create(&labels).clone()
+        })
     }
 
     pub fn failure(&self, direction: Direction, error: &ProxyError) {
@@ -182,16 +253,52 @@ impl Metrics {
         self.handshakes_refused.get_or_create(&ReasonLabels { direction: direction.as_str(), reason }).inc();
     }
 
+    /// A connection was ended for what the other side did, or did not do in time.
+    pub fn connection_refused(&self, direction: Direction, reason: &'static str) {
+        self.connections_refused.get_or_create(&ReasonLabels { direction: direction.as_str(), reason }).inc();
+    }
+
     pub fn circuit(&self, backend: &str, endpoint: &str, to: &'static str) {
         let labels = CircuitLabels { backend: backend.to_owned(), endpoint: endpoint.to_owned(), to };
         self.circuits.get_or_create(&labels).inc();
     }
 
-    /// Counted as open until the guard is dropped.
-    pub fn connection(&self, direction: Direction) -> OpenConnection {
+    /// Counts how often the backend's panic threshold is passed.
+    pub fn panics(&self, backend: &str) -> Counter {
+        let labels = BackendLabels { direction: Direction::Outbound.as_str(), backend: backend.to_owned() };
+        self.panics.get_or_create(&labels).clone()
+    }
+
+    /// A request that the circuit would have rejected were it not a dry run.
+    pub fn would_reject(&self, backend: &str, endpoint: &str) {
+        let labels = DryRunLabels { backend: backend.to_owned(), endpoint: endpoint.to_owned() };
+        self.would_reject.get_or_create(&labels).inc();
+    }
+
+    pub fn retry(&self, backend: &str, reason: Reason) {
+        self.retries.get_or_create(&RetryLabels { backend: backend.to_owned(), reason: reason.label() }).inc();
+    }
+
+    pub fn retry_budget_exhausted(&self, backend: &str) {
+        let direction = Direction::Outbound.as_str();
+        self.retry_budgets_exhausted.get_or_create(&BackendLabels { direction, backend: backend.to_owned() }).inc();
+    }
+
+    /// A connection, counted as open until the guard is dropped; `None`: there are `limit` already, and this one is
+    /// counted as refused.
+    pub fn connection(&self, direction: Direction, limit: usize) -> Option<OpenConnection> {
         let gauge = self.connections.get_or_create(&DirectionLabels { direction: direction.as_str() }).clone();
-        gauge.inc();
-        OpenConnection(gauge)
+        if usize::try_from(gauge.inc()).is_ok_and(|before| before >= limit) {
+            gauge.dec();
+            self.failure_of(direction, Kind::TooManyConnections);
+            return None;
+        }
+        Some(OpenConnection(gauge))
+    }
+
+    /// Takes in the metrics of another part.
+    pub fn add(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.lock());
     }
 
     /// Everything, in the OpenMetrics text format.

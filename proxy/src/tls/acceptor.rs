@@ -6,11 +6,11 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use weft_certs::{Identity, Refusal, SpiffeId, handshake_refusal, peer_id};
 
-use super::{ALPN_H1, ALPN_H1_STREAMS, ALPN_H2};
-use crate::net::{Hop, Socket};
+use super::{Carries, PROTOCOLS};
+use crate::net::Socket;
 
 /// A peer that has not finished its handshake by then is cut off.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub struct Acceptor(TlsAcceptor);
 
@@ -18,12 +18,12 @@ pub struct Acceptor(TlsAcceptor);
 pub struct Accepted {
     pub stream: TlsStream<Socket>,
     pub peer: SpiffeId,
-    pub speaks: Hop,
+    pub carries: Carries,
 }
 
 impl Acceptor {
     pub fn new(identity: &Arc<Identity>) -> Self {
-        Self(weft_certs::tls::server_config(identity, &[ALPN_H2, ALPN_H1_STREAMS, ALPN_H1]).into())
+        Self(weft_certs::tls::server_config(identity, &PROTOCOLS.map(|(name, _)| name)).into())
     }
 
     pub async fn accept(&self, stream: Socket) -> Result<Accepted, Refusal> {
@@ -33,12 +33,9 @@ impl Acceptor {
             .map_err(|e| handshake_refusal(&e))?;
         let (_, connection) = stream.get_ref();
         let peer = peer_id(connection).ok_or(Refusal::NoCertificate)?;
-        let speaks = match connection.alpn_protocol() {
-            Some(protocol) if protocol == ALPN_H2 => Hop::Http2,
-            Some(protocol) if protocol == ALPN_H1_STREAMS => Hop::Http1Streams,
-            Some(protocol) if protocol == ALPN_H1 => Hop::Http1,
-            _ => return Err(Refusal::Other("the client offered no protocol of the mesh (ALPN)".into())),
-        };
-        Ok(Accepted { stream, peer, speaks })
+        let agreed = PROTOCOLS.iter().find(|(name, _)| connection.alpn_protocol() == Some(*name));
+        let (_, carries) =
+            agreed.ok_or_else(|| Refusal::Other("the client offered no protocol of the mesh (ALPN)".into()))?;
+        Ok(Accepted { stream, peer, carries: *carries })
     }
 }

@@ -1,4 +1,4 @@
-//! `weft check`: what can be known about files without a control plane.
+//! `weft check`: what can be known about files without a control plane, and with `--docker` about the mesh's containers.
 //!
 //! A service can also exist because a workload registers it, which no file tells; so a route to a service that is not
 //! in the files is a warning here, where an apply refuses it.
@@ -9,6 +9,7 @@ use std::{
 };
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::Value;
 use weft_control_plane::resources::{self, Document, Objects, Problem, Severity};
 use weft_proxy_api::ServicePort;
@@ -16,6 +17,7 @@ use weft_proxy_api::ServicePort;
 use super::objects;
 use crate::{
     cli::ClientFlags,
+    docker,
     exit::{Exit, Failure, count},
     output::{self, Format, Table},
     problems, sources,
@@ -29,14 +31,24 @@ Examples:
   weft check -f rules/
   weft check -f rules/ --strict                 in CI: warnings fail, too
   weft check -f rules/ --service shop/orders    a service that workloads register
+  weft check --docker                           the containers of the mesh on this machine
+  weft check --docker --project shop
 
-Exits with 3 when something would be refused.";
+Exits with 3 when something would be refused, else with 1 when something is wrong with a container.";
 
 #[derive(Debug, Args)]
 pub struct Check {
     /// A file, a folder (its *.yaml and *.yml, with all below), or - for standard input (repeatable)
-    #[arg(long = "file", short, required = true, value_name = "FILE|DIR|-")]
+    #[arg(long = "file", short, required_unless_present = "docker", value_name = "FILE|DIR|-")]
     files: Vec<PathBuf>,
+
+    /// Look at the containers of the mesh: whether they run, are redirected, and stand to each other as they should
+    #[arg(long)]
+    docker: bool,
+
+    /// Only those of one compose project
+    #[arg(long, value_name = "NAME", requires = "docker")]
+    project: Option<String>,
 
     /// A service that exists although no file names it: NAME, NAMESPACE/NAME or NAMESPACE/NAME:PORT (repeatable)
     #[arg(long = "service", value_name = "SERVICE")]
@@ -47,15 +59,43 @@ pub struct Check {
     strict: bool,
 }
 
+/// For programs: what the files and the containers have to say.
+#[derive(Serialize)]
+struct Both<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<&'a [Problem]>,
+    #[serde(flatten)]
+    docker: &'a docker::check::Checked,
+}
+
 impl Check {
-    pub fn execute(self, flags: &ClientFlags) -> Result<Exit, Failure> {
-        let documents = sources::read(&self.files).map_err(|failure| match failure {
-            Failure::Refused(problems) => Failure::Invalid(problems),
-            other => other,
-        })?;
-        let mut found = self.problems(flags, &documents)?;
-        resources::place(&mut found, &documents);
-        let fatal = found.iter().any(|problem| self.strict || problem.is_error());
+    pub async fn execute(self, flags: &ClientFlags) -> Result<Exit, Failure> {
+        if !self.docker {
+            return self.files(flags);
+        }
+        let found = if self.files.is_empty() { None } else { Some(self.found(flags)?) };
+        let checked = docker::check::run(self.project.as_deref()).await?;
+        match flags.output {
+            Format::Table => {
+                problems::warn(found.as_deref().unwrap_or_default());
+                output::show(Format::Table, &(), |()| checked.table())?;
+                checked.tell();
+                output::notice(checked.summary());
+            }
+            format => output::show(format, &Both { files: found.as_deref(), docker: &checked }, |_| Table::default())?,
+        }
+        let refused = self.is_fatal(found.as_deref().unwrap_or_default());
+        Ok(match (refused, checked.is_bad(self.strict)) {
+            (true, _) => Exit::Refused,
+            (false, true) => Exit::Unwell,
+            (false, false) => Exit::Done,
+        })
+    }
+
+    fn files(&self, flags: &ClientFlags) -> Result<Exit, Failure> {
+        let documents = self.documents()?;
+        let found = self.placed(flags, &documents)?;
+        let fatal = self.is_fatal(&found);
         match (flags.output, fatal) {
             (Format::Table, true) => return Err(Failure::Invalid(found)),
             (Format::Table, false) => {
@@ -65,6 +105,28 @@ impl Check {
             (format, _) => output::show(format, &found, |_| Table::default())?,
         }
         Ok(if fatal { Exit::Refused } else { Exit::Done })
+    }
+
+    fn found(&self, flags: &ClientFlags) -> Result<Vec<Problem>, Failure> {
+        self.placed(flags, &self.documents()?)
+    }
+
+    fn documents(&self) -> Result<Vec<Document>, Failure> {
+        sources::read(&self.files).map_err(|failure| match failure {
+            Failure::Refused(problems) => Failure::Invalid(problems),
+            other => other,
+        })
+    }
+
+    /// The problems, each at its place.
+    fn placed(&self, flags: &ClientFlags, documents: &[Document]) -> Result<Vec<Problem>, Failure> {
+        let mut found = self.problems(flags, documents)?;
+        resources::place(&mut found, documents);
+        Ok(found)
+    }
+
+    fn is_fatal(&self, found: &[Problem]) -> bool {
+        found.iter().any(|problem| self.strict || problem.is_error())
     }
 
     /// What the files say for themselves, and about each other.

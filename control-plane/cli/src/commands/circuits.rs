@@ -48,7 +48,7 @@ fn table(circuits: &[CircuitStatus], now: Timestamp) -> Table {
             circuit.caller.as_str().into(),
             circuit.backend.as_str().into(),
             Cell::optional(circuit.endpoint.as_deref()),
-            state(&circuit.state),
+            state(circuit),
             time::ago(circuit.since, now).into(),
             format!("{}x", circuit.times_opened).into(),
             Cell::optional(Some(circuit.cause.as_str()).filter(|cause| !cause.is_empty())),
@@ -57,13 +57,14 @@ fn table(circuits: &[CircuitStatus], now: Timestamp) -> Table {
     table
 }
 
-fn state(state: &str) -> Cell {
-    let style = match state {
+fn state(circuit: &CircuitStatus) -> Cell {
+    let style = match circuit.state.as_str() {
         "closed" => GOOD,
-        "open" => BAD,
+        "open" if !circuit.dry_run => BAD,
         _ => WARN,
     };
-    Cell::styled(state, style)
+    let note = if circuit.dry_run { " (dry run)" } else { "" };
+    Cell::styled(format!("{}{note}", circuit.state), style)
 }
 
 #[cfg(test)]
@@ -82,6 +83,8 @@ mod tests {
         assert!(!is_toward(&circuit, &ServiceName::new("default", "orders-v2")));
         let text = table(std::slice::from_ref(&circuit), circuit.since).render();
         assert!(text.contains("5 consecutive failures") && text.contains("1x"), "{text}");
+        let text = table(&[CircuitStatus { dry_run: true, ..circuit.clone() }], circuit.since).render();
+        assert!(text.contains("open (dry run)"), "{text}");
     }
 
     #[test]

@@ -37,9 +37,10 @@ fn table(endpoints: &[EndpointStatus]) -> Table {
         table.row([
             endpoint.port.to_string().into(),
             endpoint.address.as_str().into(),
-            if endpoint.healthy { Cell::styled("healthy", GOOD) } else { Cell::styled("not serving", BAD) },
+            state(endpoint),
             match &endpoint.spiffe_id {
                 Some(id) => id.as_str().into(),
+                None if endpoint.source == "registered" => Cell::styled("plaintext, mtls is off", WARN),
                 None => Cell::styled("plaintext, outside the mesh", WARN),
             },
             Cell::optional(Some(labels.join(",")).filter(|text| !text.is_empty())),
@@ -47,4 +48,12 @@ fn table(endpoints: &[EndpointStatus]) -> Table {
         ]);
     }
     table
+}
+
+fn state(endpoint: &EndpointStatus) -> Cell {
+    match (endpoint.healthy, endpoint.cause.as_str()) {
+        (true, _) => Cell::styled("healthy", GOOD),
+        (false, "") => Cell::styled("not serving", BAD),
+        (false, cause) => Cell::styled(format!("not serving: {cause}"), BAD),
+    }
 }

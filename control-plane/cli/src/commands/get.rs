@@ -2,13 +2,13 @@
 
 use clap::Args;
 use serde_json::Value;
-use weft_control_plane::resources::{self, Key};
+use weft_control_plane::resources::{self, Key, Manifest, Problem};
 
 use super::objects;
 use crate::{
     cli::ClientFlags,
-    exit::{Exit, Failure},
-    output::{self, Cell, Format, Table},
+    exit::{Exit, Failure, count},
+    output::{self, BAD, Cell, Format, GOOD, Table, WARN},
 };
 
 pub const EXAMPLES: &str = "\
@@ -20,7 +20,8 @@ Examples:
 
 #[derive(Debug, Args)]
 pub struct Get {
-    /// The kind: HTTPRoute, GRPCRoute, MeshService, TrafficPolicy or MeshConfig; small letters and plurals do
+    /// The kind: HTTPRoute, GRPCRoute, TLSRoute, MeshService, TrafficPolicy, AccessPolicy, RateLimitPolicy or
+    /// MeshConfig; small letters and plurals do
     kind: Option<String>,
 
     /// The name, or NAMESPACE/NAME
@@ -43,9 +44,11 @@ impl Get {
                 && name.is_none_or(|name| name == key.name)
                 && namespace.is_none_or(|namespace| namespace == key.namespace || !key.kind.namespaced())
         };
-        let items = objects::fetch(&flags.admin()?, self.revision).await?;
-        let found: Vec<(Key, Value)> = items
-            .into_iter()
+        let all = objects::fetch_all(&flags.admin()?, self.revision).await?;
+        let found: Vec<(Key, Value)> = all
+            .items
+            .iter()
+            .map(Manifest::value)
             .filter_map(|item| Some((objects::key(&item, flags.namespace())?, item)))
             .filter(|(key, _)| wanted(key))
             .collect();
@@ -54,16 +57,18 @@ impl Get {
                 "there is no {kind} {name}; `weft get {kind}` lists those that are there"
             )));
         }
-        show(flags.output, found)?;
+        // How something stood in the past is not known.
+        let problems = self.revision.is_none().then_some(all.problems.as_slice());
+        show(flags.output, found, problems)?;
         Ok(Exit::Done)
     }
 }
 
-fn show(format: Format, found: Vec<(Key, Value)>) -> std::io::Result<()> {
+fn show(format: Format, found: Vec<(Key, Value)>, problems: Option<&[Problem]>) -> std::io::Result<()> {
     match format {
         Format::Yaml => output::data(&resources::to_yaml(&values(found))),
         Format::Table | Format::Json => {
-            let table = table(&found);
+            let table = table(&found, problems);
             output::show(format, &values(found), |_| table)
         }
     }
@@ -73,17 +78,31 @@ fn values(found: Vec<(Key, Value)>) -> Vec<Value> {
     found.into_iter().map(|(_, value)| value).collect()
 }
 
-fn table(found: &[(Key, Value)]) -> Table {
-    let mut table = Table::new(&["KIND", "NAMESPACE", "NAME", "CONCERNS"], "no resources");
+fn table(found: &[(Key, Value)], problems: Option<&[Problem]>) -> Table {
+    let mut table = Table::new(&["KIND", "NAMESPACE", "NAME", "CONCERNS", "STATUS"], "no resources");
     for (key, value) in found {
         table.row([
             key.kind.name().into(),
             Cell::optional(Some(key.namespace.as_str()).filter(|namespace| !namespace.is_empty())),
             key.name.as_str().into(),
             Cell::optional(concerns(value)),
+            problems.map_or(Cell::optional(None::<String>), |problems| status(key, problems)),
         ]);
     }
     table
+}
+
+/// Whether the object has its effect. What else is wrong with it is told by `weft status`.
+fn status(key: &Key, problems: &[Problem]) -> Cell {
+    let name = key.to_string();
+    let own: Vec<&Problem> = problems.iter().filter(|problem| problem.object.as_ref() == Some(&name)).collect();
+    if let Some(winner) = own.iter().find_map(|problem| problem.conflicts_with.as_ref()) {
+        return Cell::styled(format!("conflicted: {winner} holds"), WARN);
+    }
+    match own.iter().filter(|problem| problem.is_error()).count() {
+        0 => Cell::styled("accepted", GOOD),
+        errors => Cell::styled(format!("accepted, {}", count(errors, "problem")), BAD),
+    }
 }
 
 /// What the object is attached to, as far as it is attached to something.
@@ -105,6 +124,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn whether_an_object_has_its_effect_is_shown() {
+        let key = |name: &str| Key::new(resources::Kind::TrafficPolicy, "shop", name);
+        let problem = |name: &str| Problem { object: Some(key(name).to_string()), ..Problem::new("spec", "why") };
+        let problems = [
+            Problem { conflicts_with: Some("TrafficPolicy shop/a".into()), ..problem("b").warning() },
+            problem("c"),
+            problem("d").warning(),
+        ];
+        let found: Vec<(Key, Value)> = ["a", "b", "c", "d"].map(|name| (key(name), json!({}))).into();
+        let text = anstream::adapter::strip_str(&table(&found, Some(&problems)).render()).to_string();
+        let states: Vec<&str> =
+            text.lines().skip(1).filter_map(|line| line.split_once("-  ")).map(|(_, it)| it.trim()).collect();
+        assert_eq!(states, ["accepted", "conflicted: TrafficPolicy shop/a holds", "accepted, 1 problem", "accepted"]);
+        assert!(!table(&found, None).render().contains("accepted"));
+    }
 
     #[test]
     fn what_an_object_concerns_is_shown() {

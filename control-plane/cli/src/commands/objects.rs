@@ -13,11 +13,15 @@ use crate::{
 
 /// All resources, at present or as they were.
 pub async fn fetch(admin: &AdminClient, revision: Option<u64>) -> Result<Vec<Value>, ClientError> {
-    let resources: Resources = match revision {
-        Some(revision) => admin.get(&format!("/v1/resources?revision={revision}")).await?,
-        None => admin.get("/v1/resources").await?,
-    };
-    Ok(resources.items.iter().map(Manifest::value).collect())
+    Ok(fetch_all(admin, revision).await?.items.iter().map(Manifest::value).collect())
+}
+
+/// The same, with what does not hold of them at present.
+pub async fn fetch_all(admin: &AdminClient, revision: Option<u64>) -> Result<Resources, ClientError> {
+    match revision {
+        Some(revision) => admin.get(&format!("/v1/resources?revision={revision}")).await,
+        None => admin.get("/v1/resources").await,
+    }
 }
 
 /// The key of a document that a server or a check has found valid; `namespace` is that of documents that name none.

@@ -32,6 +32,10 @@ impl Routes {
 /// A route with several backends takes a line for each.
 fn table(routes: &Answer) -> Table {
     let mut table = Table::new(&["PORT", "MATCHES", "TO", "STICKY", "FROM"], "no ports, so no routes");
+    let addresses: Vec<_> = routes.addresses.iter().map(ToString::to_string).collect();
+    if !addresses.is_empty() {
+        table.line_before(format!("{} at {}", routes.service, addresses.join(" and ")));
+    }
     for port in &routes.ports {
         for route in &port.routes {
             let first = route.to.first().map(String::as_str);
@@ -57,7 +61,7 @@ mod tests {
     #[test]
     fn each_backend_has_a_line() {
         let routes: Answer = serde_json::from_str(
-            r#"{"service":"shop/orders","ports":[{"port":80,"routes":[
+            r#"{"service":"shop/orders","addresses":["240.1.2.3","fd77:6566:7400::f001:203"],"ports":[{"port":80,"routes":[
                 {"matches":"/","to":["shop/orders-v1:80 90 %","shop/orders-v2:80 10 %"],"sticky":null,
                  "from":"HTTPRoute shop/orders rule 0"}]}]}"#,
         )
@@ -67,6 +71,7 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "shop/orders at 240.1.2.3 and fd77:6566:7400::f001:203",
                 "PORT MATCHES TO STICKY FROM",
                 "80 / shop/orders-v1:80 90 % - HTTPRoute shop/orders rule 0",
                 "shop/orders-v2:80 10 %"

@@ -56,7 +56,7 @@ fn row(workload: &WorkloadStatus, revision: u64, now: Timestamp) -> [Cell; 7] {
     [
         Cell::optional(workload.service.as_deref()),
         workload.spiffe_id.as_str().into(),
-        Cell::optional(workload.address.as_deref()),
+        Cell::optional(addresses(workload)),
         Cell::optional(Some(labels.join(",")).filter(|text| !text.is_empty())),
         state(workload),
         acknowledged(workload, revision),
@@ -64,11 +64,23 @@ fn row(workload: &WorkloadStatus, revision: u64, now: Timestamp) -> [Cell; 7] {
     ]
 }
 
+/// All ports behind the address of the first: `10.0.0.1:8080,9090`.
+fn addresses(workload: &WorkloadStatus) -> Option<String> {
+    let further = workload.ports.iter().skip(1).map(|port| format!(",{}", port.address.port()));
+    workload.address.clone().map(|first| first + &further.collect::<String>())
+}
+
 fn state(workload: &WorkloadStatus) -> Cell {
+    let down: Vec<_> = workload.ports.iter().filter(|port| !port.serving).collect();
+    if workload.connected && !down.is_empty() && down.len() < workload.ports.len() {
+        let down: Vec<_> = down.iter().map(|port| port.address.port().to_string()).collect();
+        return Cell::styled(format!("not serving at {}: {}", down.join(","), workload.cause), WARN);
+    }
     match (workload.connected, workload.serving, &workload.service) {
         (false, ..) => Cell::styled("disconnected", BAD),
         (true, true, _) => Cell::styled("serving", GOOD),
-        (true, false, Some(_)) => Cell::styled("app does not answer", WARN),
+        (true, false, Some(_)) if workload.cause.is_empty() => Cell::styled("not serving", WARN),
+        (true, false, Some(_)) => Cell::styled(format!("not serving: {}", workload.cause), WARN),
         (true, false, None) => Cell::styled("calling only", GOOD),
     }
 }
@@ -97,6 +109,11 @@ mod tests {
                 {"id":"a","spiffeId":"spiffe://weft.local/ns/shop/sa/orders","service":"orders","address":"127.0.0.1:1",
                  "labels":{"version":"v1"},"connected":true,"serving":true,"acknowledged":7,"rejected":[],
                  "svidNotAfter":"2026-01-02T00:00:00Z","version":"0.1.0"},
+                {"id":"c","spiffeId":"spiffe://weft.local/ns/shop/sa/queue","service":"queue","address":"10.0.0.1:5672",
+                 "ports":[{"servicePort":5672,"address":"10.0.0.1:5672","serving":true},
+                 {"servicePort":15672,"address":"10.0.0.1:15672","serving":false}],"cause":"refused",
+                 "labels":{},"connected":true,"serving":false,"acknowledged":7,"rejected":[],
+                 "svidNotAfter":null,"version":"0.1.0"},
                 {"id":"b","spiffeId":"spiffe://weft.local/ns/shop/sa/jobs","service":null,"address":null,"labels":{},
                  "connected":false,"serving":false,"acknowledged":6,"rejected":["Destination shop/x:80: routes: why"],
                  "svidNotAfter":null,"version":"0.1.0"}]}"#,
@@ -105,6 +122,8 @@ mod tests {
         let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap().to_owned();
         assert!(line("sa/orders").contains("serving") && line("sa/orders").contains("revision 7"), "{text}");
         assert!(line("sa/orders").ends_with("in 24h"), "{text}");
+        let queue = line("sa/queue");
+        assert!(queue.contains("10.0.0.1:5672,15672") && queue.contains("not serving at 15672: refused"), "{text}");
         assert!(line("sa/jobs").contains("disconnected") && line("sa/jobs").contains("revision 6"), "{text}");
         assert!(text.contains("sa/jobs refused Destination shop/x:80"), "{text}");
     }

@@ -1,8 +1,16 @@
 //! Watches one circuit of the frontend's sidecar, as `weft circuits` shows it.
 
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 use weft_control_plane::admin_api::CircuitStatus;
 
-use super::scene::is_frontend;
+use super::{
+    scene::{Scene, is_frontend},
+    traffic::Flow,
+};
+
+const POLL: Duration = Duration::from_millis(20);
 
 pub const CLOSED: &str = "closed";
 pub const OPEN: &str = "open";
@@ -32,6 +40,31 @@ impl CircuitWatch {
         if circuit.state == OPEN {
             self.cause = circuit.cause;
         }
+    }
+
+    /// Watches the circuit until `done` or until `limit` has passed; whether it was `done`.
+    ///
+    /// # Errors
+    /// A process has ended.
+    pub async fn until(
+        &mut self,
+        scene: &mut Scene<'_>,
+        flow: &Flow,
+        limit: Duration,
+        done: impl Fn(&CircuitWatch) -> bool,
+    ) -> anyhow::Result<bool> {
+        let deadline = Instant::now() + limit;
+        scene.view.doing("requests go on");
+        while Instant::now() < deadline {
+            scene.processes.check_alive()?;
+            self.look(scene.admin.get("/v1/circuits").await?);
+            scene.view.sample(&flow.so_far(), Some(self.now()));
+            if done(self) {
+                return Ok(true);
+            }
+            sleep(POLL).await;
+        }
+        Ok(false)
     }
 
     /// No circuit is reported before its backend has been used: it is closed.
@@ -68,6 +101,7 @@ mod tests {
             cause: "5 consecutive failures".into(),
             since: jiff::Timestamp::UNIX_EPOCH,
             times_opened: 1,
+            dry_run: false,
         }
     }
 

@@ -1,4 +1,4 @@
-//! `weft demo`: a real mesh of real processes, and six things that it does, each measured.
+//! `weft demo`: a real mesh of real processes, and six things that it does, or one policy at work, each measured.
 //!
 //! Decides what is shown and what counts as held. Every command and file that is shown is what really ran; nothing in
 //! here knows more about the mesh than the admin API and the programs' own answers say.
@@ -6,6 +6,7 @@
 pub mod app;
 mod circuit_watch;
 mod odds;
+mod policies;
 mod ports;
 mod processes;
 mod scene;
@@ -27,6 +28,7 @@ use crate::{
     output::notice,
     signals::Signals,
 };
+use policies::Policy;
 use processes::Processes;
 use view::{Report, View};
 
@@ -37,6 +39,7 @@ const LOG_LINES: usize = 5;
 pub const EXAMPLES: &str = "\
 Examples:
   weft demo
+  weft demo retry
   weft demo --output json | jq '{title, held}'
 
 It needs neither root nor a free well-known port, takes about half a minute, and leaves nothing behind, \
@@ -44,7 +47,10 @@ whether it ends by itself, by Ctrl-C or by kill -9. Exits with 0 only if everyth
 measured to hold.";
 
 #[derive(Debug, Args)]
-pub struct Demo {}
+pub struct Demo {
+    /// Shows one policy at work, in the place of the six steps
+    policy: Option<Policy>,
+}
 
 impl Demo {
     pub async fn execute(self, flags: &ClientFlags) -> Result<Exit, Failure> {
@@ -52,7 +58,7 @@ impl Demo {
         let view = View::open(flags.output);
         let mut processes = Processes::open()?;
         let ended = tokio::select! {
-            played = timeout(LONGEST, play(&mut processes, &view)) => {
+            played = timeout(LONGEST, play(self.policy, &mut processes, &view)) => {
                 Ended::Played(played.context("the demo takes too long").flatten())
             }
             signal = signals.next() => Ended::Stopped(signal.exit_code()),
@@ -78,15 +84,19 @@ enum Ended {
     Stopped(u8),
 }
 
-async fn play(processes: &mut Processes, view: &View) -> anyhow::Result<Vec<&'static str>> {
+async fn play(policy: Option<Policy>, processes: &mut Processes, view: &View) -> anyhow::Result<Vec<&'static str>> {
     let begun = Instant::now();
     let mut scene = stage::set(processes, view).await?;
     let mut broken = Vec::new();
-    for number in 1..=steps::COUNT {
-        let title = steps::title(number);
+    let steps = policy.map_or(steps::COUNT, |_| 1);
+    for number in 1..=steps {
+        let title = policy.map_or_else(|| steps::title(number), Policy::title);
         let begun = Instant::now();
-        view.title(&format!("{number}/{} {title}", steps::COUNT));
-        let played = steps::play(number, &mut scene).await;
+        view.title(&format!("{number}/{steps} {title}"));
+        let played = match policy {
+            Some(policy) => policy.play(&mut scene).await,
+            None => steps::play(number, &mut scene).await,
+        };
         view.rest();
         let (commands, checks) = scene.take_record();
         let held = played.is_ok() && !checks.is_empty() && checks.iter().all(|check| check.held);
@@ -96,13 +106,14 @@ async fn play(processes: &mut Processes, view: &View) -> anyhow::Result<Vec<&'st
             broken.push(title);
         }
     }
-    conclude(view, &broken, begun.elapsed());
+    conclude(view, steps, &broken, begun.elapsed());
     Ok(broken)
 }
 
-fn conclude(view: &View, broken: &[&str], took: Duration) {
+fn conclude(view: &View, steps: usize, broken: &[&str], took: Duration) {
     if broken.is_empty() {
-        view.title(&format!("All {} steps held, in {:.1} s.", steps::COUNT, took.as_secs_f64()));
+        let all = if steps == 1 { "It".to_owned() } else { format!("All {steps} steps") };
+        view.title(&format!("{all} held, in {:.1} s.", took.as_secs_f64()));
         view.say("Your own program is next: `weft control-plane --data-dir ./weft-data`, then `weft run --help`.");
     }
 }

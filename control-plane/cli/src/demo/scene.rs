@@ -5,18 +5,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use http::{Method, Request, header};
 use tokio::time::sleep;
 use weft_control_plane::admin_api::{Resources, Revision, Status};
 use weft_proxy_api::{ServiceName, ServicePort};
 
 use super::{
+    app::{Answer, Behaviour, Met},
     processes::Processes,
     stage::POLL,
     traffic::{Flow, Sample},
     view::{Check, View},
 };
-use crate::client::AdminClient;
+use crate::{client::AdminClient, plain_http};
 
 const ACKNOWLEDGE: Duration = Duration::from_secs(10);
 
@@ -27,11 +30,19 @@ pub struct Scene<'a> {
     /// With which the control plane was started, to start it again.
     pub control_plane: Vec<String>,
     pub frontend: SocketAddr,
-    pub v2: SocketAddr,
+    pub orders: Orders,
     /// The revision in which everything goes to v1.
     pub first_revision: u64,
     commands: Vec<String>,
     checks: Vec<Check>,
+}
+
+/// Where the programs of `orders` listen themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders {
+    pub v1_a: SocketAddr,
+    pub v1_b: SocketAddr,
+    pub v2: SocketAddr,
 }
 
 impl<'a> Scene<'a> {
@@ -41,10 +52,10 @@ impl<'a> Scene<'a> {
         admin: AdminClient,
         control_plane: Vec<String>,
         frontend: SocketAddr,
-        v2: SocketAddr,
+        orders: Orders,
     ) -> Self {
         let (commands, checks) = (Vec::new(), Vec::new());
-        Self { processes, view, admin, control_plane, frontend, v2, first_revision: 0, commands, checks }
+        Self { processes, view, admin, control_plane, frontend, orders, first_revision: 0, commands, checks }
     }
 
     /// What the step that has ended has typed and measured.
@@ -118,6 +129,11 @@ impl<'a> Scene<'a> {
         Ok(self.admin.get("/v1/status").await?)
     }
 
+    /// How many workloads take part in balancing.
+    pub async fn serving(&mut self) -> anyhow::Result<usize> {
+        Ok(self.status().await?.workloads.iter().filter(|workload| workload.serving).count())
+    }
+
     pub async fn resources(&self, revision: Option<u64>) -> anyhow::Result<Resources> {
         let query = revision.map(|revision| format!("?revision={revision}")).unwrap_or_default();
         Ok(self.admin.get(&format!("/v1/resources{query}")).await?)
@@ -141,6 +157,62 @@ impl<'a> Scene<'a> {
         }
         self.view.rest();
         flow.stop().await
+    }
+
+    /// Has a program of `orders` behave so from now on; the mesh is not told.
+    ///
+    /// # Errors
+    /// It does not answer, or does not know such a behaviour.
+    pub async fn behave(&mut self, program: SocketAddr, behaviour: &Behaviour) -> anyhow::Result<()> {
+        let body = serde_json::to_string(behaviour)?;
+        self.typed(format!("curl http://{program}/behave -d '{body}'"));
+        let request = Request::post("/behave").header(header::HOST, program.to_string());
+        let status = plain_http::send(program, request.body(body.into())?).await?.status();
+        ensure!(status.is_success(), "orders answered {status}");
+        Ok(())
+    }
+
+    /// What a program of `orders` has met since it was last told how to behave.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn met(&self, program: SocketAddr) -> anyhow::Result<Met> {
+        let request = Request::get("/met").header(header::HOST, program.to_string());
+        let response = plain_http::send(program, request.body(Bytes::new())?).await?;
+        Ok(serde_json::from_slice(response.body())?)
+    }
+
+    /// As [`behave`](Self::behave), of both instances of v1.
+    ///
+    /// # Errors
+    /// As with one.
+    pub async fn behave_v1(&mut self, behaviour: &Behaviour) -> anyhow::Result<()> {
+        for program in [self.orders.v1_a, self.orders.v1_b] {
+            self.behave(program, behaviour).await?;
+        }
+        Ok(())
+    }
+
+    /// How many requests both instances of v1 have met.
+    ///
+    /// # Errors
+    /// One of them does not answer.
+    pub async fn met_by_v1(&self) -> anyhow::Result<u64> {
+        Ok(self.met(self.orders.v1_a).await?.requests + self.met(self.orders.v1_b).await?.requests)
+    }
+
+    /// One request to the frontend, which passes it on to `orders`.
+    ///
+    /// # Errors
+    /// The frontend does not answer.
+    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> anyhow::Result<Answer> {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "frontend");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = plain_http::send(self.frontend, request.body(Bytes::new())?).await?;
+        let body = String::from_utf8_lossy(response.body());
+        serde_json::from_slice(response.body()).with_context(|| format!("the frontend answered {body}"))
     }
 
     /// Every one of these requests has been answered as it should.

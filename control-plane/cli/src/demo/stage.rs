@@ -9,7 +9,12 @@ use anyhow::{Context, bail};
 use tokio::time::sleep;
 use weft_control_plane::admin_api::Status;
 
-use super::{ports, processes::Processes, scene::Scene, view::View};
+use super::{
+    ports,
+    processes::Processes,
+    scene::{Orders, Scene},
+    view::View,
+};
 use crate::{client::AdminClient, credentials};
 
 pub const CONTROL_PLANE: &str = "control-plane";
@@ -59,7 +64,8 @@ pub async fn set<'a>(processes: &'a mut Processes, view: &'a View) -> anyhow::Re
         processes.start(&workload.name(), &workload.with_own_folders(args))?;
     }
     serving(processes, &admin, workloads.len(), view).await?;
-    Ok(Scene::new(processes, view, admin, control_plane.into(), frontend, v2))
+    let orders = Orders { v1_a: first, v1_b: second, v2 };
+    Ok(Scene::new(processes, view, admin, control_plane.into(), frontend, orders))
 }
 
 async fn serving(processes: &mut Processes, admin: &AdminClient, all: usize, view: &View) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Where a rule sends requests, and in which shares.
 
-use gateway_api::httproutes::HttpRouteRulesBackendRefs;
+use gateway_api::experimental::httproutes::HttpRouteRulesBackendRefs;
 use weft_proxy_api::{ServiceName, name::is_label};
 
 use super::{BackendRef, ServiceRef, filters};
@@ -36,7 +36,12 @@ pub(super) fn read_backends(
         BackendRef {
             target: ServiceRef { service, port: read_port(written.port, &path, report) },
             weight: weight.unwrap_or(0),
-            filters: filters::of_backend(written.filters.unwrap_or_default(), &path.field("filters"), report),
+            filters: filters::of_backend(
+                written.filters.unwrap_or_default(),
+                namespace,
+                &path.field("filters"),
+                report,
+            ),
         }
     };
     let backends: Vec<BackendRef> = written.into_iter().enumerate().map(&mut backend).collect();

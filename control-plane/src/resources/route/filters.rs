@@ -3,7 +3,7 @@
 //! The generated types of Gateway API repeat a filter's shape for each place that it may stand in; the shapes are the
 //! same, so that all of them are read as the filter of an `HTTPRoute` rule.
 
-use gateway_api::httproutes::{
+use gateway_api::experimental::httproutes::{
     HttpRouteRulesBackendRefsFilters, HttpRouteRulesFilters, HttpRouteRulesFiltersRequestHeaderModifier,
     HttpRouteRulesFiltersRequestRedirect, HttpRouteRulesFiltersRequestRedirectPathType as RedirectPathType,
     HttpRouteRulesFiltersRequestRedirectScheme as Scheme, HttpRouteRulesFiltersType as Type,
@@ -11,31 +11,47 @@ use gateway_api::httproutes::{
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
-use weft_proxy_api::route::{Filters, HeaderModifier, PathMatch, PathRewrite, Redirect, Rewrite};
+use weft_proxy_api::{
+    policy::Cors,
+    route::{Filters, HeaderModifier, PathMatch, PathRewrite, Redirect, Rewrite},
+};
 
 use super::{
-    RankedMatch,
+    MirrorRef, RankedMatch,
     backends::read_port,
+    cors::read_cors,
     matches::{check_path, read_header_name},
+    mirror::read_mirror,
 };
 use crate::resources::{
     mesh_service::is_dns_name,
     problem::{Path, Report},
 };
 
-/// The filters of a rule; a redirect stands in the place of its backends.
+/// The filters of a rule.
+#[derive(Default)]
+pub(super) struct AllFilters {
+    pub filters: Filters,
+    /// In the place of the rule's backends.
+    pub redirect: Option<Redirect>,
+    pub mirrors: Vec<MirrorRef>,
+    /// With the number of its filter.
+    pub cors: Option<(usize, Cors)>,
+}
+
 pub(super) fn read_filters(
     written: Vec<HttpRouteRulesFilters>,
+    namespace: &str,
     path: &Path,
     report: &mut Report,
-) -> (Filters, Option<Redirect>) {
-    let mut filters = Filters::default();
-    let mut redirect = None;
+) -> AllFilters {
+    let AllFilters { mut filters, mut redirect, mut mirrors, mut cors } = AllFilters::default();
     let mut seen = Vec::new();
     for (index, written) in written.into_iter().enumerate() {
         let path = path.index(index);
         check_shape(&written, &path, report);
-        if seen.contains(&written.r#type) {
+        // Gateway API: a request can be mirrored to several backends.
+        if written.r#type != Type::RequestMirror && seen.contains(&written.r#type) {
             report.error(&path, format!("a rule has one {} filter", type_name(&written.r#type)));
         }
         match written.r#type {
@@ -57,27 +73,42 @@ pub(super) fn read_filters(
                 let path = path.field("requestRedirect");
                 redirect = written.request_redirect.map(|written| read_redirect(written, &path, report));
             }
-            Type::RequestMirror | Type::ExtensionRef | Type::Cors => refuse(&written.r#type, &path, report),
+            Type::RequestMirror => {
+                let path = path.field("requestMirror");
+                let written = written.request_mirror;
+                mirrors.extend(written.map(|written| read_mirror(written, (index, namespace), &path, report)));
+            }
+            Type::Cors => {
+                let path = path.field("cors");
+                cors = written.cors.map(|written| (index, read_cors(written, &path, report)));
+            }
+            Type::ExtensionRef | Type::ExternalAuth => refuse(&written.r#type, &path, report),
         }
         seen.push(written.r#type);
     }
     if redirect.is_some() && filters.rewrite.is_some() {
         report.error(path, "a rule either redirects (RequestRedirect) or rewrites (URLRewrite), not both");
     }
-    (filters, redirect)
+    AllFilters { filters, redirect, mirrors, cors }
 }
 
 /// The filters of one backendRef.
-pub(super) fn of_backend(written: Vec<HttpRouteRulesBackendRefsFilters>, path: &Path, report: &mut Report) -> Filters {
+pub(super) fn of_backend(
+    written: Vec<HttpRouteRulesBackendRefsFilters>,
+    namespace: &str,
+    path: &Path,
+    report: &mut Report,
+) -> Filters {
     let written: Vec<HttpRouteRulesFilters> = written.iter().map(same_shape).collect();
+    let of_rule = [Type::UrlRewrite, Type::RequestRedirect, Type::RequestMirror, Type::Cors];
     for (index, filter) in written.iter().enumerate() {
-        if matches!(filter.r#type, Type::UrlRewrite | Type::RequestRedirect) {
+        if of_rule.contains(&filter.r#type) {
             let reason =
                 format!("{} is carried out for a whole rule, not for one backendRef", type_name(&filter.r#type));
             report.error(&path.index(index).field("type"), reason);
         }
     }
-    let (filters, _) = read_filters(written, path, report);
+    let AllFilters { filters, .. } = read_filters(written, namespace, path, report);
     Filters { rewrite: None, ..filters }
 }
 
@@ -95,6 +126,7 @@ fn type_name(r#type: &Type) -> &'static str {
         Type::UrlRewrite => "URLRewrite",
         Type::ExtensionRef => "ExtensionRef",
         Type::Cors => "CORS",
+        Type::ExternalAuth => "ExternalAuth",
     }
 }
 
@@ -113,6 +145,7 @@ fn check_shape(filter: &HttpRouteRulesFilters, path: &Path, report: &mut Report)
         (Type::UrlRewrite, "urlRewrite", filter.url_rewrite.is_some()),
         (Type::ExtensionRef, "extensionRef", filter.extension_ref.is_some()),
         (Type::Cors, "cors", filter.cors.is_some()),
+        (Type::ExternalAuth, "externalAuth", filter.external_auth.is_some()),
     ];
     for (r#type, field, present) in settings {
         if r#type == filter.r#type && !present {
@@ -147,7 +180,12 @@ fn read_modifier(
     modifier
 }
 
-fn read_header(name: &str, value: &str, path: &Path, report: &mut Report) -> Option<(HeaderName, HeaderValue)> {
+pub(in crate::resources) fn read_header(
+    name: &str,
+    value: &str,
+    path: &Path,
+    report: &mut Report,
+) -> Option<(HeaderName, HeaderValue)> {
     let name = read_own_header(name, &path.field("name"), report);
     let value = HeaderValue::from_str(value);
     let value = value.map_err(|_| report.error(&path.field("value"), "not a header value: control characters")).ok();

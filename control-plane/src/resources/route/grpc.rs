@@ -1,6 +1,6 @@
 //! `GRPCRoute`: a gRPC method is the path `/<service>/<method>`; the rest of a rule is that of an `HTTPRoute`.
 
-use gateway_api::{
+use gateway_api::experimental::{
     grpcroutes::{
         GrpcRouteRulesMatches, GrpcRouteRulesMatchesMethod, GrpcRouteRulesMatchesMethodType as MethodType,
         GrpcRouteSpec,
@@ -14,6 +14,7 @@ use super::{
     filters::same_shape,
     http::{check_hostnames, check_rules, read_rule},
     matches::read_headers,
+    mirror::check_mirrors,
     parents::read_parents,
 };
 use crate::resources::problem::{Path, Report};
@@ -31,7 +32,8 @@ pub fn read(spec: GrpcRouteSpec, namespace: &str, report: &mut Report) -> RouteS
         let rest: HttpRouteRules = same_shape(&rule);
         read.push(read_rule(rest, matches, namespace, &path, report));
     }
-    RouteSpec { parents, rules: read }
+    check_mirrors(&parents, &read, report);
+    RouteSpec { parents, hostnames: Vec::new(), rules: read }
 }
 
 fn read_matches(written: Vec<GrpcRouteRulesMatches>, path: &Path, report: &mut Report) -> Vec<RankedMatch> {

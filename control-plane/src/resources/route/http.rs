@@ -1,12 +1,22 @@
 //! `HTTPRoute`, and what its rules have in common with those of a `GRPCRoute`.
 
-use gateway_api::httproutes::{HttpRouteRules, HttpRouteSpec};
+use gateway_api::experimental::httproutes::{HttpRouteRules, HttpRouteSpec};
 
 use super::{
-    RankedMatch, RouteAction, RouteRule, RouteSpec, backends::read_backends, filters::read_filters,
-    matches::read_matches, parents::read_parents, timeouts::read_timeouts,
+    RankedMatch, RouteAction, RouteRule, RouteSpec,
+    backends::read_backends,
+    filters::{AllFilters, read_filters},
+    matches::read_matches,
+    mirror::check_mirrors,
+    parents::read_parents,
+    retry::read_retry,
+    session::read_session,
+    timeouts::read_timeouts,
 };
-use crate::resources::problem::{Path, Report};
+use crate::resources::{
+    RequestSpec,
+    problem::{Path, Report},
+};
 
 pub fn read(spec: HttpRouteSpec, namespace: &str, report: &mut Report) -> RouteSpec {
     let path = Path::spec();
@@ -19,7 +29,9 @@ pub fn read(spec: HttpRouteSpec, namespace: &str, report: &mut Report) -> RouteS
         let matches = read_matches(rule.matches.take().unwrap_or_default(), &path.field("matches"), report);
         read_rule(rule, matches, namespace, &path, report)
     };
-    RouteSpec { parents, rules: rules.into_iter().enumerate().map(rule).collect() }
+    let rules: Vec<RouteRule> = rules.into_iter().enumerate().map(rule).collect();
+    check_mirrors(&parents, &rules, report);
+    RouteSpec { parents, hostnames: Vec::new(), rules }
 }
 
 pub(super) fn check_hostnames(hostnames: Option<&[String]>, report: &mut Report) {
@@ -53,19 +65,40 @@ pub(super) fn read_rule(
     path: &Path,
     report: &mut Report,
 ) -> RouteRule {
-    let (filters, redirect) = read_filters(rule.filters.unwrap_or_default(), &path.field("filters"), report);
+    let at = path.field("filters");
+    let all = read_filters(rule.filters.unwrap_or_default(), namespace, &at, report);
+    let AllFilters { filters, redirect, mirrors, cors } = all;
     super::filters::fit_prefix_rewrite(&filters, redirect.as_ref(), &mut matches, path, report);
     let backends = rule.backend_refs.unwrap_or_default();
     let action = match redirect {
         Some(redirect) => {
-            if !backends.is_empty() {
-                let reason = "the rule redirects, so that no request reaches its backendRefs";
-                report.error(&path.field("backendRefs"), reason);
+            let nothing_is_sent = [
+                ("backendRefs", !backends.is_empty(), "so that no request reaches its backendRefs"),
+                ("retry", rule.retry.is_some(), "so that no request is sent that could be sent again"),
+                ("sessionPersistence", rule.session_persistence.is_some(), "so that there is no endpoint to stay at"),
+                ("filters", !mirrors.is_empty(), "so that there is no request to mirror"),
+            ];
+            for (field, _, reason) in nothing_is_sent.iter().filter(|(_, present, _)| *present) {
+                report.error(&path.field(field), format!("the rule redirects, {reason}"));
             }
             RouteAction::Redirect(redirect)
         }
         None => RouteAction::Split(read_backends(backends, namespace, path, report)),
     };
     let timeouts = rule.timeouts.map(|timeouts| read_timeouts(&timeouts, &path.field("timeouts"), report));
-    RouteRule { matches, filters, action, timeouts: timeouts.unwrap_or_default() }
+    let retry = rule.retry.map(|retry| read_retry(retry, &path.field("retry"), report));
+    let session = rule.session_persistence;
+    RouteRule {
+        matches,
+        filters,
+        action,
+        requests: RequestSpec {
+            timeouts: timeouts.unwrap_or_default(),
+            retry: retry.unwrap_or_default(),
+            ..RequestSpec::default()
+        },
+        session: session.map(|session| read_session(session, &path.field("sessionPersistence"), report)),
+        mirrors,
+        cors,
+    }
 }

@@ -1,6 +1,6 @@
 //! What a request must be like for a rule to apply.
 
-use gateway_api::httproutes::{
+use gateway_api::experimental::httproutes::{
     HttpRouteRulesMatches, HttpRouteRulesMatchesHeaders, HttpRouteRulesMatchesHeadersType as HeadersType,
     HttpRouteRulesMatchesPath, HttpRouteRulesMatchesPathType as PathType, HttpRouteRulesMatchesQueryParams,
     HttpRouteRulesMatchesQueryParamsType as QueryType,
@@ -15,16 +15,17 @@ pub(super) fn read_matches(written: Vec<HttpRouteRulesMatches>, path: &Path, rep
     if written.is_empty() {
         return vec![ranked(RouteMatch::default())];
     }
-    let one = |(index, written): (usize, HttpRouteRulesMatches)| {
-        let path = path.index(index);
-        ranked(RouteMatch {
-            path: written.path.and_then(|written| read_path(written, &path.field("path"), report)),
-            method: written.method.as_ref().and_then(method),
-            headers: read_headers(written.headers.unwrap_or_default(), &path.field("headers"), report),
-            query: read_query(written.query_params.unwrap_or_default(), &path.field("queryParams"), report),
-        })
-    };
+    let one = |(index, written)| ranked(read_match(written, &path.index(index), report));
     written.into_iter().enumerate().map(one).collect()
+}
+
+pub(in crate::resources) fn read_match(written: HttpRouteRulesMatches, path: &Path, report: &mut Report) -> RouteMatch {
+    RouteMatch {
+        path: written.path.and_then(|written| read_path(written, &path.field("path"), report)),
+        method: written.method.as_ref().and_then(method),
+        headers: read_headers(written.headers.unwrap_or_default(), &path.field("headers"), report),
+        query: read_query(written.query_params.unwrap_or_default(), &path.field("queryParams"), report),
+    }
 }
 
 /// Gateway API puts an exact path before a prefix, a longer prefix before a shorter, and leaves the place of regular
@@ -143,7 +144,7 @@ fn read_value(regex: bool, value: String, path: &Path, report: &mut Report) -> O
     }
 }
 
-pub(super) fn read_header_name(name: &str, path: &Path, report: &mut Report) -> Option<HeaderName> {
+pub(in crate::resources) fn read_header_name(name: &str, path: &Path, report: &mut Report) -> Option<HeaderName> {
     let parsed = HeaderName::from_bytes(name.as_bytes());
     parsed.map_err(|_| report.error(path, format!("{name:?} is not a header name"))).ok()
 }

@@ -1,32 +1,45 @@
-//! Routes: `HTTPRoute` and `GRPCRoute` of Gateway API, attached to services (GAMMA), read into one form.
+//! Routes: `HTTPRoute`, `GRPCRoute` and `TLSRoute` of Gateway API, attached to services (GAMMA), read into one form.
 //!
 //! The crate `gateway-api` says what a route may hold; this module says which of it weft carries out, and refuses the
-//! rest, because a filter that is accepted and then ignored is worse than an error. gRPC is HTTP, so that both kinds
-//! become the same [`RouteSpec`], in the types that sidecars are told. Where the routes lead is resolved later, against
+//! rest, because a filter that is accepted and then ignored is worse than an error. All kinds become the same
+//! [`RouteSpec`], in the types that sidecars are told. Where the routes lead is resolved later, against
 //! all objects together. Called by `parse`.
 
 mod backends;
+mod cors;
 mod filters;
 mod grpc;
 mod http;
 mod matches;
+mod mirror;
 mod parents;
+mod retry;
+mod session;
 mod timeouts;
-
-use std::time::Duration;
+mod tls;
 
 use weft_proxy_api::{
     ServiceName,
+    destination::Protocol,
+    policy::Cors,
     route::{Filters, Redirect, RouteMatch},
 };
 
+use super::{Kind, Port, RequestSpec};
 pub(super) use backends::read_service_ref;
+pub use cors::allows_anyone_with_credentials;
+pub(super) use filters::read_header;
 pub(super) use grpc::read as read_grpc;
 pub(super) use http::read as read_http;
+pub(super) use matches::{read_header_name, read_match};
+pub use session::SessionSpec;
+pub(super) use tls::read as read_tls;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteSpec {
     pub parents: Vec<Parent>,
+    /// Of a `TLSRoute`: the server names that it is for, at least one.
+    pub hostnames: Vec<String>,
     pub rules: Vec<RouteRule>,
 }
 
@@ -39,13 +52,40 @@ pub struct Parent {
     pub section: Option<String>,
 }
 
+impl Parent {
+    /// Whether this port of the service is meant.
+    pub fn names(&self, port: &Port) -> bool {
+        self.port.is_none_or(|number| number == port.number)
+            && self.section.as_ref().is_none_or(|section| port.name.as_ref() == Some(section))
+    }
+}
+
+/// Whether a route of this kind can decide about anything on a port that is declared to speak `protocol`.
+pub fn acts_on(kind: Kind, protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Detect => true,
+        Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => kind != Kind::TlsRoute,
+        Protocol::Tcp => false,
+        Protocol::Tls => kind == Kind::TlsRoute,
+    }
+}
+
+/// Whether what a route of this kind carries is understood by a backend that is declared to speak `protocol`.
+pub fn can_be_sent_to(kind: Kind, protocol: Protocol) -> bool {
+    acts_on(kind, protocol) || (kind == Kind::TlsRoute && protocol == Protocol::Tcp)
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteRule {
-    /// At least one: any of them is enough.
+    /// Any of them is enough. At least one; none in a `TLSRoute`, whose hostnames say what it is for.
     pub matches: Vec<RankedMatch>,
     pub filters: Filters,
     pub action: RouteAction,
-    pub timeouts: RouteTimeouts,
+    pub requests: RequestSpec,
+    pub session: Option<SessionSpec>,
+    pub mirrors: Vec<MirrorRef>,
+    /// With the number of its filter in the rule.
+    pub cors: Option<(usize, Cors)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -71,16 +111,19 @@ pub struct BackendRef {
     pub filters: Filters,
 }
 
+/// Where copies of requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorRef {
+    pub target: ServiceRef,
+    /// Of the requests.
+    pub per_million: u32,
+    /// The number of its filter in the rule.
+    pub filter: usize,
+}
+
 /// A service, and the port of it where it has several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRef {
     pub service: ServiceName,
     pub port: Option<u16>,
-}
-
-/// `None` is the mesh's default, zero is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RouteTimeouts {
-    pub request: Option<Duration>,
-    pub backend_request: Option<Duration>,
 }

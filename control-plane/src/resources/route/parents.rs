@@ -1,6 +1,6 @@
 //! What a route is attached to.
 
-use gateway_api::httproutes::HttpRouteParentRefs;
+use gateway_api::experimental::httproutes::HttpRouteParentRefs;
 
 use super::{
     Parent,

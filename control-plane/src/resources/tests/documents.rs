@@ -15,12 +15,14 @@ fn kinds_and_versions() {
         (
             "apiVersion: v1\nkind: Pod\n",
             &[
-                r#"in.yaml:2:1: kind: there is no kind "Pod" (kinds are HTTPRoute, GRPCRoute, MeshService, TrafficPolicy, MeshConfig)"#,
+                r#"in.yaml:2:1: kind: there is no kind "Pod" (kinds are HTTPRoute, GRPCRoute, TLSRoute, MeshService, TrafficPolicy, AccessPolicy, RateLimitPolicy, MeshConfig)"#,
             ],
         ),
         (
             "metadata: {name: a}\n",
-            &["in.yaml:1:1: kind: is missing (one of HTTPRoute, GRPCRoute, MeshService, TrafficPolicy, MeshConfig)"],
+            &[
+                "in.yaml:1:1: kind: is missing (one of HTTPRoute, GRPCRoute, TLSRoute, MeshService, TrafficPolicy, AccessPolicy, RateLimitPolicy, MeshConfig)",
+            ],
         ),
         (
             "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: MeshConfig\nmetadata: {name: default}\n",

@@ -1,10 +1,16 @@
 //! What users get to read when they write something wrong: whole lines, with place, field, reason and hint.
 
+mod access;
 mod documents;
+mod failures;
+mod health;
 mod policies;
+mod rate_limits;
 mod relations;
 mod round_trip;
+mod route_policies;
 mod routes;
+mod tls;
 
 use std::collections::BTreeSet;
 

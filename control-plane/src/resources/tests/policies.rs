@@ -63,12 +63,34 @@ fn ports() {
             "  workloads: {service: a}\n  ports:\n    - {port: 80, name: Web}\n    - {port: 80, name: web, protocol: https}\n    - {port: 81, name: web}\n",
         ),
         &[
-            r#"in.yaml:8:29: MeshService shop/a: spec.ports[1].protocol: expected one of http, http2, grpc, found "https" (did you mean "http"?)"#,
+            r#"in.yaml:8:29: MeshService shop/a: spec.ports[1].protocol: expected one of http, http2, grpc, tcp, tls, found "https" (did you mean "http"?)"#,
             r#"in.yaml:7:18: MeshService shop/a: spec.ports[0].name: "Web" is not a port name: lower-case letters, digits and '-', at most 63, no '-' at the ends (RFC 1123)"#,
             "in.yaml:8:8: MeshService shop/a: spec.ports[1].port: port 80 is declared twice",
             r#"in.yaml:9:18: MeshService shop/a: spec.ports[2].name: the port name "web" is given twice"#,
         ],
     )]);
+}
+
+#[test]
+fn what_ports_speak() {
+    refuses(&[
+        (
+            &service(
+                "  workloads: {service: a}\n  ports:\n    - {port: 80, protocol: http, appProtocol: https}\n    - {port: 81, appProtocol: amqp}\n    - {port: 82, protocol: http2, appProtocol: kubernetes.io/h2c}\n    - {port: 83, protocol: tcp, name: http-x}\n",
+            ),
+            &[
+                "in.yaml:7:34: MeshService shop/a: spec.ports[0].appProtocol: it contradicts the port's protocol, http (leave one of them out)",
+                r#"in.yaml:8:18: MeshService shop/a: spec.ports[1].appProtocol: expected one of http, http2, grpc, tcp, tls, https, grpc-web, mongo, mysql, redis, kubernetes.io/h2c, kubernetes.io/ws, kubernetes.io/wss, found "amqp" (leave it out if it is none of these)"#,
+            ],
+        ),
+        (
+            &service("  static:\n    - {address: '240.0.1.7:80'}\n    - {address: '[fd77:6566:7400::f000:107]:80'}\n"),
+            &[
+                "in.yaml:6:8: MeshService shop/a: spec.static[0].address: 240.0.1.7:80 is of the range that the mesh gives out to services itself",
+                "in.yaml:7:8: MeshService shop/a: spec.static[1].address: [fd77:6566:7400::f000:107]:80 is of the range that the mesh gives out to services itself",
+            ],
+        ),
+    ]);
 }
 
 #[test]
@@ -86,7 +108,7 @@ fn policies_fit_their_target() {
             ),
             &[
                 "in.yaml:6:3: TrafficPolicy shop/p: spec.loadBalancer: loadBalancer is a policy toward a service, but targetRef names a route",
-                "in.yaml:7:3: TrafficPolicy shop/p: spec.timeouts: timeouts is a policy toward a service, but targetRef names a route",
+                "in.yaml:7:14: TrafficPolicy shop/p: spec.timeouts.connect: connect is a policy toward a service, but targetRef names a route",
             ],
         ),
         (
@@ -100,7 +122,7 @@ fn policies_fit_their_target() {
             &policy("  targetRef: {kind: Gateway, name: a}\n  loadBalancer: {type: RoundRobbin}\n"),
             &[
                 r#"in.yaml:5:15: TrafficPolicy shop/p: spec.targetRef.kind: expected one of MeshService, Service, HTTPRoute, GRPCRoute, found "Gateway""#,
-                r#"in.yaml:6:18: TrafficPolicy shop/p: spec.loadBalancer.type: expected one of PeakEwma, LeastRequest, RoundRobin, found "RoundRobbin" (did you mean "RoundRobin"?)"#,
+                r#"in.yaml:6:18: TrafficPolicy shop/p: spec.loadBalancer.type: expected one of PeakEwma, LeastRequest, RoundRobin, Random, RingHash, Maglev, found "RoundRobbin" (did you mean "RoundRobin"?)"#,
             ],
         ),
         (
@@ -170,6 +192,16 @@ fn circuit_breakers() {
 #[test]
 fn mesh_config() {
     let config = "apiVersion: weft.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: default}\nspec:\n";
+    refuses(&[
+        (
+            &format!("{config}  egress: none\n  mtls: on\n"),
+            &[
+                r#"in.yaml:5:3: MeshConfig default: spec.egress: expected one of allow, deny, found "none""#,
+                r#"in.yaml:6:3: MeshConfig default: spec.mtls: expected one of strict, permissive, off, found "on""#,
+            ],
+        ),
+        (&format!("{config}  egress: deny\n  mtls: off\n"), &[]),
+    ]);
     refuses(&[(
         &format!(
             "{config}  drainTimeout: 0s\n  acessLog: true\n  defaults: {{timeouts: {{connect: 0s, requests: 1s}}, circuitBreaker: {{window: 0s}}}}\n"

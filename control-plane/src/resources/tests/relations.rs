@@ -112,7 +112,7 @@ fn registered_workloads_are_services() {
 }
 
 #[test]
-fn policies_have_a_target_and_it_has_one_policy() {
+fn policies_have_a_target_and_the_first_by_name_counts() {
     let breaker = "circuitBreaker: {window: 1s}";
     let on = |name: &str| format!("targetRef: {{kind: MeshService, name: {name}}}\n  {breaker}");
     refuses(&[
@@ -125,8 +125,7 @@ fn policies_have_a_target_and_it_has_one_policy() {
         (
             &format!("{SERVICES}{}{}", policy("p", &on("orders")), policy("q", &on("orders"))),
             &[
-                "in.yaml:21:3: TrafficPolicy shop/p: spec.targetRef: TrafficPolicy shop/q has the same target; a target has one policy, so that none hides another",
-                "in.yaml:28:3: TrafficPolicy shop/q: spec.targetRef: TrafficPolicy shop/p has the same target; a target has one policy, so that none hides another",
+                "in.yaml:28:3: warning: TrafficPolicy shop/q: spec.targetRef: TrafficPolicy shop/p has the same target and comes first by name, so that this one has no effect (write both as one)",
             ],
         ),
         (
@@ -142,6 +141,54 @@ fn policies_have_a_target_and_it_has_one_policy() {
         (
             &policy("p", "targetRef: {kind: GRPCRoute, name: r}\n  stickySplit: {cookie: u}"),
             &["in.yaml:5:32: TrafficPolicy shop/p: spec.targetRef.name: there is no GRPCRoute shop/r"],
+        ),
+    ]);
+}
+
+#[test]
+fn what_has_no_effect_is_warned_of() {
+    let bytes = "
+apiVersion: weft.dev/v1alpha1
+kind: MeshService
+metadata: {name: db}
+spec: {workloads: {service: db}, ports: [{port: 5432, protocol: tcp}]}
+---
+";
+    let on_db =
+        |spec: &str| format!("{bytes}{}", policy("p", &format!("targetRef: {{kind: Service, name: db}}\n  {spec}")));
+    refuses(&[
+        (&on_db("timeouts: {connect: 1s}"), &[]),
+        (
+            &on_db("timeouts: {connect: 1s, request: 1s}"),
+            &[
+                "in.yaml:11:3: warning: TrafficPolicy shop/p: spec.targetRef: all ports of shop/db carry bytes: what is about requests has no effect",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn mirrors_lead_somewhere_and_cookies_to_named_origins() {
+    let with = |filters: &str| {
+        let route = route("name: orders", "name: orders-v1");
+        route.replace("rules: [{", &format!("rules: [{{filters: [{filters}], "))
+    };
+    let cors = |cors: &str| with(&format!("{{type: CORS, cors: {{{cors}}}}}"));
+    refuses(&[
+        (&with("{type: RequestMirror, requestMirror: {backendRef: {name: stock, namespace: depot}}}"), &[]),
+        (
+            &with("{type: RequestMirror, requestMirror: {backendRef: {name: stok, namespace: depot}}}"),
+            &[
+                r#"in.yaml:22:73: HTTPRoute shop/r: spec.rules[0].filters[0].requestMirror.backendRef.name: there is no service depot/stok (did you mean "depot/stock"?)"#,
+            ],
+        ),
+        (&cors("allowOrigins: ['https://*.example.com'], allowCredentials: true"), &[]),
+        (&cors("allowOrigins: ['*']"), &[]),
+        (
+            &cors("allowOrigins: ['*'], allowCredentials: true"),
+            &[
+                "in.yaml:22:42: warning: HTTPRoute shop/r: spec.rules[0].filters[0].cors.allowOrigins: with allowCredentials, any site may read what the service answers to its user (name the origins)",
+            ],
         ),
     ]);
 }

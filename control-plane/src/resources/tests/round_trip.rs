@@ -50,7 +50,8 @@ fn nearly() -> impl Strategy<Value = Value> {
     ];
     let field = "(spec|metadata|name|namespace|kind|rules|matches|path|value|type|headers|queryParams|filters|urlRewrite|\
                  requestRedirect|replacePrefixMatch|replaceFullPath|backendRefs|weight|port|parentRefs|timeouts|request|\
-                 targetRef|circuitBreaker|window|open|max|dns|host|static|address|ports|workloads|service|method|labels|.{0,3})";
+                 targetRef|circuitBreaker|window|open|max|retry|when|statuses|grpcCodes|backoff|hedge|after|fault|abort|delay|percent|\
+                 cache|maxSize|bulkhead|maxRequests|adaptive|loadBalancer|hashOn|fallback|response|headers|status|total|dns|host|static|address|ports|workloads|service|method|labels|limits|match|per|header|requests|interval|burst|shared|.{0,3})";
     let any_value = leaf.prop_recursive(6, 48, 4, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

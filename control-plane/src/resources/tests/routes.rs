@@ -88,13 +88,6 @@ fn backends_and_weights() {
             ],
         ),
         (
-            &rule("{retry: {attempts: 2}, sessionPersistence: {}, backendRefs: [{name: a}]}"),
-            &[
-                "in.yaml:6:12: HTTPRoute shop/r: spec.rules[0].retry: this version of weft does not carry out retry",
-                "in.yaml:6:34: HTTPRoute shop/r: spec.rules[0].sessionPersistence: this version of weft does not carry out sessionPersistence",
-            ],
-        ),
-        (
             &http(
                 "  parentRefs: [{kind: Service, name: a}]\n  rules:\n    - {name: x, backendRefs: [{name: a}]}\n    - {name: x, backendRefs: [{name: a}]}\n",
             ),
@@ -164,12 +157,11 @@ fn filters() {
     refuses(&[
         (
             &with(
-                "{type: RequestMirror, requestMirror: {backendRef: {name: a}}}, {type: CORS, cors: {}}, {type: ExtensionRef, extensionRef: {group: a, kind: b, name: c}}",
+                "{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: a}}}, {type: ExtensionRef, extensionRef: {group: a, kind: b, name: c}}",
             ),
             &[
-                "in.yaml:6:49: HTTPRoute shop/r: spec.rules[0].filters[0].type: this version of weft does not carry out RequestMirror",
-                "in.yaml:6:112: HTTPRoute shop/r: spec.rules[0].filters[1].type: this version of weft does not carry out CORS",
-                "in.yaml:6:136: HTTPRoute shop/r: spec.rules[0].filters[2].type: this version of weft does not carry out ExtensionRef",
+                "in.yaml:6:49: HTTPRoute shop/r: spec.rules[0].filters[0].type: this version of weft does not carry out ExternalAuth",
+                "in.yaml:6:126: HTTPRoute shop/r: spec.rules[0].filters[1].type: this version of weft does not carry out ExtensionRef",
             ],
         ),
         (
@@ -263,13 +255,10 @@ fn grpc_routes() {
             ],
         ),
         (
-            &grpc(
-                "{backendRefs: [{name: a, weight: -1}], timeouts: {request: 1s}, filters: [{type: URLRewrite}, {type: RequestMirror, requestMirror: {backendRef: {name: a}}}]}",
-            ),
+            &grpc("{backendRefs: [{name: a, weight: -1}], timeouts: {request: 1s}, filters: [{type: URLRewrite}]}"),
             &[
-                "in.yaml:6:50: GRPCRoute shop/r: spec.rules[0].timeouts: unknown field (fields here: backendRefs, filters, matches, name)",
+                "in.yaml:6:50: GRPCRoute shop/r: spec.rules[0].timeouts: unknown field (fields here: backendRefs, filters, matches, name, sessionPersistence)",
                 r#"in.yaml:6:86: GRPCRoute shop/r: spec.rules[0].filters[0].type: expected one of ResponseHeaderModifier, RequestHeaderModifier, RequestMirror, ExtensionRef, found "URLRewrite""#,
-                "in.yaml:6:106: GRPCRoute shop/r: spec.rules[0].filters[1].type: this version of weft does not carry out RequestMirror",
                 "in.yaml:6:36: GRPCRoute shop/r: spec.rules[0].backendRefs[0].weight: a weight is from 0 to 1000000, not -1",
             ],
         ),

@@ -28,7 +28,8 @@ const MAX_REASON: usize = 512;
 /// gRPC clients take 4 MiB by default; a response may go over this by its last resource.
 const RESPONSE_BYTES: usize = 1 << 20;
 /// Before the routes that lead to them: anchors, own settings, endpoints.
-const SEND_ORDER: [Kind; 4] = [Kind::TrustBundle, Kind::Inbound, Kind::EndpointSet, Kind::Destination];
+const SEND_ORDER: [Kind; 6] =
+    [Kind::TrustBundle, Kind::Inbound, Kind::Address, Kind::Host, Kind::EndpointSet, Kind::Destination];
 
 pub struct Session {
     /// The workload's id: the only Inbound that it may have.
@@ -260,6 +261,8 @@ pub fn label(kind: Kind) -> &'static str {
     match kind {
         Kind::Destination => "destination",
         Kind::EndpointSet => "endpoint_set",
+        Kind::Address => "address",
+        Kind::Host => "host",
         Kind::Inbound => "inbound",
         Kind::TrustBundle => "trust_bundle",
     }

@@ -46,6 +46,23 @@ pub struct Service {
     /// Every backend that a rule or a fallback names, once.
     #[prost(message, repeated, tag = "4")]
     pub backends: ::prost::alloc::vec::Vec<Backend>,
+    /// For connections that carry the application's own TLS, by the server name that they ask for. The first that matches
+    /// is taken; where there are any, what none of them matches is refused.
+    #[prost(message, repeated, tag = "5")]
+    pub tls_routes: ::prost::alloc::vec::Vec<TlsRoute>,
+    /// Index into rules: where connections go that are carried as bytes. Absent: they are refused, since the port has a
+    /// policy for requests.
+    #[prost(uint32, optional, tag = "6")]
+    pub opaque_rule: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TlsRoute {
+    /// `shop.example.com`, or `*.example.com` for all names below; none: any name
+    #[prost(string, repeated, tag = "1")]
+    pub hostnames: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Index into Service.rules.
+    #[prost(uint32, tag = "2")]
+    pub rule: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Route {
@@ -122,8 +139,8 @@ pub struct Rule {
     pub origin: ::core::option::Option<Origin>,
     #[prost(message, optional, tag = "2")]
     pub filters: ::core::option::Option<Filters>,
-    #[prost(message, optional, tag = "5")]
-    pub timeouts: ::core::option::Option<Timeouts>,
+    #[prost(message, optional, tag = "6")]
+    pub policies: ::core::option::Option<Policies>,
     #[prost(oneof = "rule::Action", tags = "3, 4")]
     pub action: ::core::option::Option<rule::Action>,
 }
@@ -136,6 +153,27 @@ pub mod rule {
         #[prost(message, tag = "4")]
         Redirect(super::Redirect),
     }
+}
+/// What a rule does with its requests beside sending them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Policies {
+    #[prost(message, optional, tag = "1")]
+    pub timeouts: ::core::option::Option<Timeouts>,
+    #[prost(message, optional, tag = "2")]
+    pub retry: ::core::option::Option<Retry>,
+    #[prost(message, repeated, tag = "3")]
+    pub mirrors: ::prost::alloc::vec::Vec<Mirror>,
+    #[prost(message, optional, tag = "4")]
+    pub fault: ::core::option::Option<Fault>,
+    #[prost(message, optional, tag = "5")]
+    pub cors: ::core::option::Option<Cors>,
+    #[prost(message, optional, tag = "6")]
+    pub cache: ::core::option::Option<Cache>,
+    #[prost(message, optional, tag = "7")]
+    pub session: ::core::option::Option<Session>,
+    /// In the place of 502, 503 and 504 of the mesh itself, when nothing else has answered.
+    #[prost(message, optional, tag = "8")]
+    pub fallback_response: ::core::option::Option<FixedResponse>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Split {
@@ -248,10 +286,156 @@ pub struct Redirect {
 /// Milliseconds; 0 switches the limit off.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Timeouts {
+    /// From the request's head to the response's head, all attempts together.
     #[prost(uint64, tag = "1")]
     pub request_ms: u64,
+    /// One attempt.
     #[prost(uint64, tag = "2")]
     pub backend_request_ms: u64,
+    /// From a request that was sent whole to the response's head, of each attempt.
+    #[prost(uint64, tag = "3")]
+    pub response_header_ms: u64,
+    /// Between two pieces of a body, in either direction.
+    #[prost(uint64, tag = "4")]
+    pub idle_ms: u64,
+    /// From the request's head to the response's last byte.
+    #[prost(uint64, tag = "5")]
+    pub total_ms: u64,
+    /// `request_ms` is built in, which is not for gRPC calls: they may stream, and bring their own limit.
+    #[prost(bool, tag = "6")]
+    pub request_is_default: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Retry {
+    /// After the first; 0: none.
+    #[prost(uint32, tag = "1")]
+    pub attempts: u32,
+    #[prost(uint32, repeated, tag = "2")]
+    pub statuses: ::prost::alloc::vec::Vec<u32>,
+    /// gRPC status codes. To name one is to say that the calls may be repeated.
+    #[prost(uint32, repeated, tag = "3")]
+    pub grpc_codes: ::prost::alloc::vec::Vec<u32>,
+    /// A connection that ended without an answer.
+    #[prost(bool, tag = "4")]
+    pub on_reset: bool,
+    /// An attempt that reached its own limit.
+    #[prost(bool, tag = "5")]
+    pub on_timeout: bool,
+    /// Both 0: no wait. Equal: always this long. Else doubling from base to max, with full jitter.
+    #[prost(uint64, tag = "6")]
+    pub backoff_base_ms: u64,
+    #[prost(uint64, tag = "7")]
+    pub backoff_max_ms: u64,
+    /// Also of methods that are not idempotent.
+    #[prost(bool, tag = "8")]
+    pub any_method: bool,
+    /// Of a request body that is kept to be sent again; a longer one is sent once.
+    #[prost(uint64, tag = "9")]
+    pub max_body_bytes: u64,
+    /// A longer Retry-After is passed on, not waited for.
+    #[prost(uint64, tag = "10")]
+    pub max_retry_after_ms: u64,
+    #[prost(message, optional, tag = "11")]
+    pub hedge: ::core::option::Option<Hedge>,
+}
+/// A second request before the first has answered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hedge {
+    #[prost(uint64, tag = "1")]
+    pub after_ms: u64,
+    #[prost(uint32, tag = "2")]
+    pub attempts: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Mirror {
+    #[prost(uint32, tag = "3")]
+    pub per_million: u32,
+    #[prost(oneof = "mirror::Target", tags = "1, 2")]
+    pub target: ::core::option::Option<mirror::Target>,
+}
+/// Nested message and enum types in `Mirror`.
+pub mod mirror {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Target {
+        #[prost(message, tag = "1")]
+        Backend(super::ServicePort),
+        #[prost(string, tag = "2")]
+        Unresolved(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fault {
+    /// Only of requests with this header.
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<ValueMatch>,
+    #[prost(uint64, tag = "2")]
+    pub delay_ms: u64,
+    #[prost(uint32, tag = "3")]
+    pub delay_per_million: u32,
+    /// 0: none
+    #[prost(uint32, tag = "4")]
+    pub abort_status: u32,
+    /// What gRPC calls are answered with instead; absent: as the HTTP status says.
+    #[prost(uint32, optional, tag = "5")]
+    pub abort_grpc_code: ::core::option::Option<u32>,
+    #[prost(uint32, tag = "6")]
+    pub abort_per_million: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cors {
+    /// `<https://shop.example.com`,> `<https://*.example.com`,> `*`
+    #[prost(string, repeated, tag = "1")]
+    pub allow_origins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub allow_methods: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub allow_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "4")]
+    pub expose_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bool, tag = "5")]
+    pub allow_credentials: bool,
+    #[prost(uint64, tag = "6")]
+    pub max_age_seconds: u64,
+}
+/// Answers that are kept (RFC 9111), in each sidecar.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cache {
+    /// Fresh ones are served without asking the backend. Else they are only for when it fails.
+    #[prost(bool, tag = "1")]
+    pub serve_fresh: bool,
+    /// RFC 5861; 0: only what the answer itself allows.
+    #[prost(uint64, tag = "2")]
+    pub stale_if_error_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub max_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub max_entry_bytes: u64,
+}
+/// All requests of one session go to one endpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Session {
+    /// of the cookie or the header
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub in_header: bool,
+    /// Of a cookie: it lasts for `absolute_ms`, not only until the browser is closed.
+    #[prost(bool, tag = "3")]
+    pub permanent: bool,
+    /// 0: no limit
+    #[prost(uint64, tag = "4")]
+    pub absolute_ms: u64,
+    #[prost(uint64, tag = "5")]
+    pub idle_ms: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FixedResponse {
+    #[prost(uint32, tag = "1")]
+    pub status: u32,
+    #[prost(message, repeated, tag = "2")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Backend {
@@ -259,8 +443,8 @@ pub struct Backend {
     pub name: ::core::option::Option<ServicePort>,
     #[prost(enumeration = "Protocol", tag = "2")]
     pub protocol: i32,
-    #[prost(enumeration = "LoadBalancer", tag = "3")]
-    pub load_balancer: i32,
+    #[prost(message, optional, tag = "3")]
+    pub load_balancer: ::core::option::Option<LoadBalancer>,
     #[prost(message, optional, tag = "4")]
     pub circuit_breaker: ::core::option::Option<CircuitBreaker>,
     #[prost(message, optional, tag = "5")]
@@ -270,9 +454,132 @@ pub struct Backend {
     pub max_ejected_percent: u32,
     #[prost(uint64, tag = "7")]
     pub connect_timeout_ms: u64,
-    /// Where requests go while the circuit is open.
+    /// Where requests go while the circuit is open, or when nothing else helped.
     #[prost(message, optional, tag = "8")]
     pub fallback: ::core::option::Option<ServicePort>,
+    /// At least this many endpoints are never left out of balancing.
+    #[prost(uint32, tag = "9")]
+    pub min_available: u32,
+    #[prost(message, optional, tag = "10")]
+    pub bulkhead: ::core::option::Option<Bulkhead>,
+    #[prost(message, optional, tag = "11")]
+    pub retry_budget: ::core::option::Option<RetryBudget>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadBalancer {
+    #[prost(enumeration = "load_balancer::Algorithm", tag = "1")]
+    pub algorithm: i32,
+    /// Of consistent hashing.
+    #[prost(message, optional, tag = "2")]
+    pub hash_key: ::core::option::Option<HashKey>,
+    /// For how long a new endpoint gets less than its share; 0: not at all.
+    #[prost(uint64, tag = "3")]
+    pub slow_start_ms: u64,
+    /// Endpoints of the caller's own zone come first while at least this share of them can be used; 0: zones do not matter.
+    #[prost(uint32, tag = "4")]
+    pub zone_min_healthy_percent: u32,
+    /// Where less than this share of the endpoints can be used, all of them are; 0: never.
+    #[prost(uint32, tag = "5")]
+    pub panic_percent: u32,
+}
+/// Nested message and enum types in `LoadBalancer`.
+pub mod load_balancer {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Algorithm {
+        /// peak EWMA
+        Unspecified = 0,
+        PeakEwma = 1,
+        LeastRequest = 2,
+        RoundRobin = 3,
+        Random = 4,
+        RingHash = 5,
+        Maglev = 6,
+    }
+    impl Algorithm {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "UNSPECIFIED",
+                Self::PeakEwma => "PEAK_EWMA",
+                Self::LeastRequest => "LEAST_REQUEST",
+                Self::RoundRobin => "ROUND_ROBIN",
+                Self::Random => "RANDOM",
+                Self::RingHash => "RING_HASH",
+                Self::Maglev => "MAGLEV",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "UNSPECIFIED" => Some(Self::Unspecified),
+                "PEAK_EWMA" => Some(Self::PeakEwma),
+                "LEAST_REQUEST" => Some(Self::LeastRequest),
+                "ROUND_ROBIN" => Some(Self::RoundRobin),
+                "RANDOM" => Some(Self::Random),
+                "RING_HASH" => Some(Self::RingHash),
+                "MAGLEV" => Some(Self::Maglev),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HashKey {
+    #[prost(oneof = "hash_key::Key", tags = "1, 2, 3, 4")]
+    pub key: ::core::option::Option<hash_key::Key>,
+}
+/// Nested message and enum types in `HashKey`.
+pub mod hash_key {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Key {
+        #[prost(string, tag = "1")]
+        Header(::prost::alloc::string::String),
+        #[prost(string, tag = "2")]
+        Cookie(::prost::alloc::string::String),
+        #[prost(string, tag = "3")]
+        Query(::prost::alloc::string::String),
+        /// The address that the request comes from.
+        #[prost(bool, tag = "4")]
+        Source(bool),
+    }
+}
+/// What a backend may be given at a time by one sidecar. 0: no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Bulkhead {
+    #[prost(uint32, tag = "1")]
+    pub max_connections: u32,
+    #[prost(uint32, tag = "2")]
+    pub max_requests: u32,
+    /// Beyond `max_requests`; what comes when all places are taken is refused.
+    #[prost(uint32, tag = "3")]
+    pub max_waiting: u32,
+    #[prost(uint64, tag = "4")]
+    pub max_wait_ms: u64,
+    /// The limit of requests follows the latency that is observed, between `adaptive_min` and `max_requests`; 0: fixed.
+    #[prost(uint32, tag = "5")]
+    pub adaptive_min: u32,
+}
+/// What retries may add to the requests of a backend.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryBudget {
+    #[prost(uint32, tag = "1")]
+    pub percent: u32,
+    #[prost(uint32, tag = "2")]
+    pub min_per_second: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CircuitBreaker {
@@ -293,6 +600,14 @@ pub struct CircuitBreaker {
     pub half_open_probes: u32,
     #[prost(uint32, tag = "8")]
     pub half_open_successes: u32,
+    /// An answer that takes longer is slow; 0: none is.
+    #[prost(uint64, tag = "9")]
+    pub slow_call_ms: u64,
+    #[prost(uint32, tag = "10")]
+    pub slow_call_rate_percent: u32,
+    /// It is counted what would have been done, and not done.
+    #[prost(bool, tag = "11")]
+    pub dry_run: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EndpointSet {
@@ -319,8 +634,51 @@ pub struct Endpoint {
     #[prost(bool, tag = "6")]
     pub healthy: bool,
 }
-/// What one workload enforces. Named by the workload's id.
+/// What an address leads to when an application connects to it. Named `<ip>:<port>`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Address {
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(oneof = "address::State", tags = "2, 3, 4")]
+    pub state: ::core::option::Option<address::State>,
+}
+/// Nested message and enum types in `Address`.
+pub mod address {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum State {
+        /// A virtual address of the service. The service may lack the port.
+        #[prost(message, tag = "2")]
+        Service(super::ServicePort),
+        /// One endpoint itself, as the members of headless services and StatefulSets are reached.
+        #[prost(message, tag = "3")]
+        Member(super::Member),
+        /// Nothing of the mesh.
+        #[prost(message, tag = "4")]
+        Outside(super::Outside),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Member {
+    #[prost(message, optional, tag = "1")]
+    pub service: ::core::option::Option<ServicePort>,
+    #[prost(message, optional, tag = "2")]
+    pub endpoint: ::core::option::Option<Endpoint>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Outside {}
+/// What a host name leads to. Named `<namespace>/<service>`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Host {
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// The virtual addresses of the service; none: there is no such service.
+    #[prost(string, repeated, tag = "3")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What one workload enforces. Named by the workload's id.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Inbound {
     #[prost(string, tag = "1")]
     pub workload: ::prost::alloc::string::String,
@@ -328,6 +686,120 @@ pub struct Inbound {
     pub access_log: bool,
     #[prost(uint64, tag = "3")]
     pub drain_timeout_ms: u64,
+    /// Of the ports that `ports` does not list.
+    #[prost(enumeration = "Mtls", tag = "4")]
+    pub mtls: i32,
+    #[prost(message, repeated, tag = "5")]
+    pub ports: ::prost::alloc::vec::Vec<InboundPort>,
+    #[prost(enumeration = "Egress", tag = "6")]
+    pub egress: i32,
+    #[prost(message, repeated, tag = "7")]
+    pub rate_limits: ::prost::alloc::vec::Vec<RateLimit>,
+    #[prost(message, repeated, tag = "8")]
+    pub health_checks: ::prost::alloc::vec::Vec<HealthCheck>,
+}
+/// A token bucket for the requests to the application.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RateLimit {
+    /// Of the policy that it comes from, and the name of the limit in it, or its number: `<namespace>/<policy>/<limit>`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// 0: any
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// beside `port`, whose requests count for the same
+    #[prost(uint32, repeated, tag = "12")]
+    pub further_ports: ::prost::alloc::vec::Vec<u32>,
+    /// What it is for; absent: everything.
+    #[prost(message, optional, tag = "3")]
+    pub r#match: ::core::option::Option<RouteMatch>,
+    #[prost(uint32, tag = "8")]
+    pub requests: u32,
+    #[prost(uint64, tag = "9")]
+    pub per_ms: u64,
+    #[prost(uint32, tag = "10")]
+    pub burst: u32,
+    /// The sidecars of the service share the limit, by leases from the control plane.
+    #[prost(bool, tag = "11")]
+    pub shared: bool,
+    /// Whose requests share a bucket.
+    #[prost(oneof = "rate_limit::Key", tags = "4, 5, 6, 7")]
+    pub key: ::core::option::Option<rate_limit::Key>,
+}
+/// Nested message and enum types in `RateLimit`.
+pub mod rate_limit {
+    /// Whose requests share a bucket.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Key {
+        #[prost(bool, tag = "4")]
+        Total(bool),
+        /// of the caller
+        #[prost(bool, tag = "5")]
+        Identity(bool),
+        #[prost(string, tag = "6")]
+        Header(::prost::alloc::string::String),
+        #[prost(bool, tag = "7")]
+        Path(bool),
+    }
+}
+/// How the sidecar knows that its application can do its work.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthCheck {
+    #[prost(uint32, tag = "1")]
+    pub port: u32,
+    #[prost(uint64, tag = "2")]
+    pub interval_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub timeout_ms: u64,
+    #[prost(uint32, tag = "4")]
+    pub healthy_threshold: u32,
+    #[prost(uint32, tag = "5")]
+    pub unhealthy_threshold: u32,
+    /// That takes part in balancing only while this check succeeds; 0: all of the workload's.
+    #[prost(uint32, tag = "9")]
+    pub traffic_port: u32,
+    #[prost(oneof = "health_check::Kind", tags = "6, 7, 8")]
+    pub kind: ::core::option::Option<health_check::Kind>,
+}
+/// Nested message and enum types in `HealthCheck`.
+pub mod health_check {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "6")]
+        Tcp(super::TcpCheck),
+        #[prost(message, tag = "7")]
+        Http(super::HttpCheck),
+        #[prost(message, tag = "8")]
+        Grpc(super::GrpcCheck),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TcpCheck {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpCheck {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// None: 200 to 299.
+    #[prost(uint32, repeated, tag = "3")]
+    pub statuses: ::prost::alloc::vec::Vec<u32>,
+}
+/// grpc.health.v1.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrpcCheck {
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+}
+/// A port on which the application listens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InboundPort {
+    #[prost(uint32, tag = "1")]
+    pub port: u32,
+    #[prost(enumeration = "Mtls", tag = "2")]
+    pub mtls: i32,
+    #[prost(enumeration = "Protocol", tag = "3")]
+    pub protocol: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TrustBundle {
@@ -356,6 +828,10 @@ pub enum Protocol {
     Http1 = 1,
     Http2 = 2,
     Grpc = 3,
+    /// carried as bytes
+    Tcp = 4,
+    /// the application's own TLS, carried as bytes
+    Tls = 5,
 }
 impl Protocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -368,6 +844,8 @@ impl Protocol {
             Self::Http1 => "PROTOCOL_HTTP1",
             Self::Http2 => "PROTOCOL_HTTP2",
             Self::Grpc => "PROTOCOL_GRPC",
+            Self::Tcp => "PROTOCOL_TCP",
+            Self::Tls => "PROTOCOL_TLS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -377,38 +855,75 @@ impl Protocol {
             "PROTOCOL_HTTP1" => Some(Self::Http1),
             "PROTOCOL_HTTP2" => Some(Self::Http2),
             "PROTOCOL_GRPC" => Some(Self::Grpc),
+            "PROTOCOL_TCP" => Some(Self::Tcp),
+            "PROTOCOL_TLS" => Some(Self::Tls),
             _ => None,
         }
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
-pub enum LoadBalancer {
+pub enum Mtls {
+    /// strict
     Unspecified = 0,
-    PeakEwma = 1,
-    LeastRequest = 2,
-    RoundRobin = 3,
+    /// mutual TLS or nothing
+    Strict = 1,
+    /// mutual TLS from the mesh, plaintext from others
+    Permissive = 2,
+    /// plaintext: the sidecar does not look at it
+    Off = 3,
 }
-impl LoadBalancer {
+impl Mtls {
     /// String value of the enum field names used in the ProtoBuf definition.
     ///
     /// The values are not transformed in any way and thus are considered stable
     /// (if the ProtoBuf definition does not change) and safe for programmatic use.
     pub fn as_str_name(&self) -> &'static str {
         match self {
-            Self::Unspecified => "LOAD_BALANCER_UNSPECIFIED",
-            Self::PeakEwma => "LOAD_BALANCER_PEAK_EWMA",
-            Self::LeastRequest => "LOAD_BALANCER_LEAST_REQUEST",
-            Self::RoundRobin => "LOAD_BALANCER_ROUND_ROBIN",
+            Self::Unspecified => "MTLS_UNSPECIFIED",
+            Self::Strict => "MTLS_STRICT",
+            Self::Permissive => "MTLS_PERMISSIVE",
+            Self::Off => "MTLS_OFF",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
         match value {
-            "LOAD_BALANCER_UNSPECIFIED" => Some(Self::Unspecified),
-            "LOAD_BALANCER_PEAK_EWMA" => Some(Self::PeakEwma),
-            "LOAD_BALANCER_LEAST_REQUEST" => Some(Self::LeastRequest),
-            "LOAD_BALANCER_ROUND_ROBIN" => Some(Self::RoundRobin),
+            "MTLS_UNSPECIFIED" => Some(Self::Unspecified),
+            "MTLS_STRICT" => Some(Self::Strict),
+            "MTLS_PERMISSIVE" => Some(Self::Permissive),
+            "MTLS_OFF" => Some(Self::Off),
+            _ => None,
+        }
+    }
+}
+/// What becomes of connections to addresses outside the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Egress {
+    /// allow
+    Unspecified = 0,
+    Allow = 1,
+    Deny = 2,
+}
+impl Egress {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EGRESS_UNSPECIFIED",
+            Self::Allow => "EGRESS_ALLOW",
+            Self::Deny => "EGRESS_DENY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EGRESS_UNSPECIFIED" => Some(Self::Unspecified),
+            "EGRESS_ALLOW" => Some(Self::Allow),
+            "EGRESS_DENY" => Some(Self::Deny),
             _ => None,
         }
     }

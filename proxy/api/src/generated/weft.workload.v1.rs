@@ -9,7 +9,7 @@ pub struct WorkloadReport {
     /// absent: a caller only, it serves nothing
     #[prost(message, optional, tag = "3")]
     pub registration: ::core::option::Option<Registration>,
-    /// the app answers on its port
+    /// the app is healthy, on the registration's first port
     #[prost(bool, tag = "4")]
     pub serving: bool,
     /// the last report: take the endpoint out now
@@ -23,6 +23,9 @@ pub struct WorkloadReport {
     /// of the sidecar
     #[prost(string, tag = "8")]
     pub version: ::prost::alloc::string::String,
+    /// why the app is not healthy, for people
+    #[prost(string, tag = "9")]
+    pub cause: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Registration {
@@ -40,6 +43,20 @@ pub struct Registration {
     >,
     #[prost(string, tag = "5")]
     pub zone: ::prost::alloc::string::String,
+    /// At which the same application listens as well, beside the one that stands here.
+    #[prost(message, repeated, tag = "6")]
+    pub further_ports: ::prost::alloc::vec::Vec<FurtherPort>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FurtherPort {
+    #[prost(uint32, tag = "1")]
+    pub service_port: u32,
+    /// ip:port, as others reach it
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// the app is healthy on it
+    #[prost(bool, tag = "3")]
+    pub serving: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Circuit {
@@ -58,6 +75,9 @@ pub struct Circuit {
     pub since_ms: i64,
     #[prost(uint64, tag = "6")]
     pub times_opened: u64,
+    /// every request passes, whatever the state
+    #[prost(bool, tag = "7")]
+    pub dry_run: bool,
 }
 /// Nested message and enum types in `Circuit`.
 pub mod circuit {

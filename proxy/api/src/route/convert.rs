@@ -28,7 +28,7 @@ impl From<&RouteMatch> for pb::RouteMatch {
         Self {
             path: path.map(|path| pb::PathMatch { r#match: Some(path) }),
             method: value.method.as_ref().map(ToString::to_string).unwrap_or_default(),
-            headers: value.headers.iter().map(|h| value_match(h.name.as_str(), &h.value)).collect(),
+            headers: value.headers.iter().map(Into::into).collect(),
             query: value.query.iter().map(|q| value_match(&q.name, &q.value)).collect(),
         }
     }
@@ -61,11 +61,23 @@ impl TryFrom<pb::RouteMatch> for RouteMatch {
         Ok(Self {
             path,
             method,
-            headers: each(wire.headers, "headers", |h| {
-                Ok(HeaderMatch { name: header_name(h.name)?, value: value(h.r#match)? })
-            })?,
+            headers: each(wire.headers, "headers", TryInto::try_into)?,
             query: each(wire.query, "query", |q| Ok(QueryMatch { name: q.name, value: value(q.r#match)? }))?,
         })
+    }
+}
+
+impl From<&HeaderMatch> for pb::ValueMatch {
+    fn from(header: &HeaderMatch) -> Self {
+        value_match(header.name.as_str(), &header.value)
+    }
+}
+
+impl TryFrom<pb::ValueMatch> for HeaderMatch {
+    type Error = WireError;
+
+    fn try_from(wire: pb::ValueMatch) -> Result<Self, WireError> {
+        Ok(Self { name: header_name(wire.name)?, value: value(wire.r#match)? })
     }
 }
 
@@ -95,7 +107,7 @@ impl From<&Rule> for pb::Rule {
                 rule: value.origin.rule,
             }),
             filters: Some((&value.filters).into()),
-            timeouts: Some((&value.timeouts).into()),
+            policies: Some((&value.policies).into()),
             action: Some(match &value.action {
                 Action::Split(split) => Wire::Split(split.into()),
                 Action::Redirect(redirect) => Wire::Redirect(redirect.into()),
@@ -121,7 +133,7 @@ impl TryFrom<pb::Rule> for Rule {
             origin: Origin { kind: origin.kind, namespace: origin.namespace, name: origin.name, rule: origin.rule },
             filters: filters(wire.filters)?,
             action,
-            timeouts: wire.timeouts.unwrap_or_default().into(),
+            policies: wire.policies.unwrap_or_default().try_into().map_err(|e: WireError| e.within("policies"))?,
         })
     }
 }
@@ -197,18 +209,20 @@ fn filters(wire: Option<pb::Filters>) -> Result<Filters, WireError> {
     })
 }
 
+pub(crate) fn to_header((name, value): &(HeaderName, HeaderValue)) -> pb::Header {
+    pb::Header { name: name.to_string(), value: String::from_utf8_lossy(value.as_bytes()).into_owned() }
+}
+
+pub(crate) fn header(wire: pb::Header) -> Result<(HeaderName, HeaderValue), WireError> {
+    let value = HeaderValue::try_from(wire.value).map_err(|e| WireError::new("value", e))?;
+    Ok((header_name(wire.name)?, value))
+}
+
 impl From<&HeaderModifier> for pb::HeaderModifier {
     fn from(value: &HeaderModifier) -> Self {
-        let headers = |pairs: &[(HeaderName, HeaderValue)]| {
-            let pair = |(name, value): &(HeaderName, HeaderValue)| pb::Header {
-                name: name.to_string(),
-                value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            };
-            pairs.iter().map(pair).collect()
-        };
         Self {
-            set: headers(&value.set),
-            add: headers(&value.add),
+            set: value.set.iter().map(to_header).collect(),
+            add: value.add.iter().map(to_header).collect(),
             remove: value.remove.iter().map(ToString::to_string).collect(),
         }
     }
@@ -218,10 +232,6 @@ impl TryFrom<pb::HeaderModifier> for HeaderModifier {
     type Error = WireError;
 
     fn try_from(wire: pb::HeaderModifier) -> Result<Self, WireError> {
-        let header = |header: pb::Header| {
-            let value = HeaderValue::try_from(header.value).map_err(|e| WireError::new("value", e))?;
-            Ok((header_name(header.name)?, value))
-        };
         Ok(Self {
             set: each(wire.set, "set", header)?,
             add: each(wire.add, "add", header)?,
@@ -276,5 +286,19 @@ impl TryFrom<pb::Redirect> for Redirect {
                 .filter(StatusCode::is_redirection)
                 .ok_or_else(|| WireError::new("status", format!("{} is not a redirection", wire.status)))?,
         })
+    }
+}
+
+impl From<&TlsRoute> for pb::TlsRoute {
+    fn from(value: &TlsRoute) -> Self {
+        Self { hostnames: value.hostnames.clone(), rule: u32::try_from(value.rule).unwrap_or(u32::MAX) }
+    }
+}
+
+impl TryFrom<pb::TlsRoute> for TlsRoute {
+    type Error = WireError;
+
+    fn try_from(wire: pb::TlsRoute) -> Result<Self, WireError> {
+        Ok(Self { hostnames: wire.hostnames, rule: wire.rule as usize })
     }
 }

@@ -10,6 +10,10 @@ use http::{
 
 /// The SPIFFE ID of the caller, as the inbound proxy verified it; the application can rely on it.
 pub const CLIENT_ID: HeaderName = HeaderName::from_static("weft-client-id");
+/// Says on a request that it is a copy, and of which rule's requests.
+pub const MIRRORED: HeaderName = HeaderName::from_static("weft-mirrored");
+/// Which attempt of a request this is, where it is not the first; the application can rely on it.
+pub const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("weft-attempt-count");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -76,6 +80,14 @@ fn append(headers: &mut HeaderMap, name: HeaderName, item: &HeaderValue) {
 /// from an application, or from outside, before anything of the mesh's own is set.
 pub fn strip_asserted(headers: &mut HeaderMap) {
     while let Some(name) = headers.keys().find(|name| is_asserted(name.as_str())).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// The same for what comes from another sidecar, which may say that the request is a copy, and which attempt this is.
+pub fn strip_asserted_by_peer(headers: &mut HeaderMap) {
+    let may_stay = |name: &HeaderName| *name == MIRRORED || *name == ATTEMPT_COUNT;
+    while let Some(name) = headers.keys().find(|name| is_asserted(name.as_str()) && !may_stay(name)).cloned() {
         headers.remove(name);
     }
 }

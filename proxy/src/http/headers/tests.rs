@@ -297,3 +297,14 @@ fn what_applications_cannot_tell_from_an_assertion_is_removed_too() {
     strip_asserted(&mut headers);
     assert_eq!(names(&headers), ["weftless", "x-forwarded-client-certs"]);
 }
+
+#[test]
+fn another_sidecar_may_say_that_a_request_is_a_copy() {
+    let said = || headers(&[("weft-mirrored", "a"), ("weft_mirrored", "b"), ("weft-client-id", "c"), ("x-own", "d")]);
+    let mut from_a_caller = said();
+    strip_asserted(&mut from_a_caller);
+    assert_eq!(from_a_caller, headers(&[("x-own", "d")]));
+    let mut from_a_sidecar = said();
+    strip_asserted_by_peer(&mut from_a_sidecar);
+    assert_eq!(from_a_sidecar, headers(&[("weft-mirrored", "a"), ("x-own", "d")]));
+}

@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -24,29 +25,55 @@ use crate::http::{body::Body, pool::Lease};
 #[derive(Debug)]
 pub struct Unanswered {
     pub error: Error,
-    /// The request, when not a byte of it was sent.
-    pub request: Option<Request<Body>>,
+    /// Not a byte of the request got to the other side: it is as it was.
+    pub untouched: bool,
+    /// Not a byte of an answer came.
+    pub silent: bool,
+    /// The request may be sent again, on another connection, as it is: it is untouched, or not a byte of its answer came,
+    /// it has no body, and doing it twice is doing it once (RFC 9110 §9.2.2).
+    pub again: bool,
 }
 
 /// Sends a request and waits for the head of its answer. The answer's body goes on moving the bytes, in both
-/// directions; `lease` gets the connection back when both are complete.
+/// directions; `lease` gets the connection back when both are complete. Of the request the head stays where it is; its
+/// body is taken when it is sent.
 pub async fn send(
     mut connection: Connection,
-    request: Request<Body>,
+    request: &mut Request<Body>,
     lease: Lease,
 ) -> Result<Response<Body>, Box<Unanswered>> {
-    let (parts, body) = request.into_parts();
-    let encoder = head::put_request(&parts, body.size_hint().exact(), &mut connection.output.text);
-    if encoder.is_none() {
-        let length = connection.output.text.len();
-        if let Err(error) = poll_fn(|cx| connection.poll_drain(cx)).await {
-            let untouched = connection.output.text.len() == length;
-            let request = untouched.then(|| Request::from_parts(parts, body));
-            return Err(Box::new(Unanswered { error: error.into(), request }));
-        }
-        return answered(connection, Upload::new(None, Body::empty()), &parts.method, lease).await;
+    let exact = request.body().size_hint().exact();
+    let encoder = head::put_request(request, exact, &mut connection.output.text);
+    if encoder.is_some() {
+        let body = std::mem::replace(request.body_mut(), Body::empty());
+        return answered(connection, Upload::new(encoder, body), request.method(), lease).await.map_err(
+            |NoAnswer { error, is_silent }| {
+                Box::new(Unanswered { error, untouched: false, silent: is_silent, again: false })
+            },
+        );
     }
-    answered(connection, Upload::new(encoder, body), &parts.method, lease).await
+    let length = connection.output.text.len();
+    let (none, untouched) = match poll_fn(|cx| connection.poll_drain(cx)).await {
+        Ok(()) => {
+            request.body_mut().sent();
+            match answered(connection, Upload::new(None, Body::empty()), request.method(), lease).await {
+                Ok(response) => return Ok(response),
+                Err(none) => (none, false),
+            }
+        }
+        Err(error) => {
+            let untouched = connection.output.text.len() == length;
+            (NoAnswer { error: error.into(), is_silent: true }, untouched)
+        }
+    };
+    let again = untouched || none.is_silent && request.method().is_idempotent();
+    Err(Box::new(Unanswered { error: none.error, untouched, silent: none.is_silent, again }))
+}
+
+struct NoAnswer {
+    error: Error,
+    /// Not a byte came.
+    is_silent: bool,
 }
 
 async fn answered(
@@ -54,21 +81,27 @@ async fn answered(
     mut upload: Upload,
     method: &Method,
     lease: Lease,
-) -> Result<Response<Body>, Box<Unanswered>> {
+) -> Result<Response<Body>, NoAnswer> {
+    let mut is_silent = true;
     let head = poll_fn(|cx| {
         upload.poll(&mut connection, cx)?;
-        poll_head(&mut connection, method, cx)
+        poll_head(&mut connection, method, &mut is_silent, cx)
     });
     match head.await {
         Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS && !upload.has_arrived(&connection) => {
-            Err(Box::new(Unanswered { error: Refusal::EarlySwitch.into(), request: None }))
+            Err(NoAnswer { error: Refusal::EarlySwitch.into(), is_silent })
         }
         Ok(head) => Ok(respond(head, connection, upload, lease)),
-        Err(error) => Err(Box::new(Unanswered { error, request: None })),
+        Err(error) => Err(NoAnswer { error, is_silent }),
     }
 }
 
-fn poll_head(connection: &mut Connection, method: &Method, cx: &mut Context<'_>) -> Poll<Result<AnswerHead, Error>> {
+fn poll_head(
+    connection: &mut Connection,
+    method: &Method,
+    is_silent: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<AnswerHead, Error>> {
     loop {
         if let Some(head) = head::take_answer(&mut connection.input, method)? {
             return Poll::Ready(Ok(head));
@@ -76,6 +109,7 @@ fn poll_head(connection: &mut Connection, method: &Method, cx: &mut Context<'_>)
         if ready!(connection.poll_fill(cx, 0))? == 0 {
             return Poll::Ready(Err(Error::Closed));
         }
+        *is_silent = false;
     }
 }
 
@@ -91,12 +125,12 @@ fn respond(head: AnswerHead, mut connection: Connection, upload: Upload, lease: 
         // Nothing is left to be waited for: the connection is free at once.
         let data = connection.input.split_to(length).freeze();
         if head.keep_alive && upload.has_arrived(&connection) {
-            lease.give_back(connection);
+            lease.give_back(connection, head.rest);
         }
         Body::full(data)
     } else {
-        let AnswerHead { framing: decoder, keep_alive, .. } = head;
-        Body::answer(Answer { path: Some((connection, lease)), upload, decoder, keep_alive })
+        let AnswerHead { framing: decoder, keep_alive, rest, .. } = head;
+        Body::answer(Answer { path: Some((connection, lease)), upload, decoder, keep_alive, rest })
     };
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
@@ -158,6 +192,7 @@ pub struct Answer {
     upload: Upload,
     decoder: Decoder,
     keep_alive: bool,
+    rest: Option<Duration>,
 }
 
 impl Answer {
@@ -233,7 +268,7 @@ impl Answer {
             && self.keep_alive
             && self.upload.has_arrived(&connection)
         {
-            lease.give_back(connection);
+            lease.give_back(connection, self.rest);
         }
     }
 

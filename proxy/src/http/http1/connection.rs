@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::outgoing::Outgoing;
-use crate::net::{Io, Socket};
+use crate::{net::Io, policy::bulkhead::limit::Limit};
 
 /// What is read at once where no more is expected: a head, and a small body with it.
 const SCRATCH: usize = 16 << 10;
@@ -31,11 +32,18 @@ pub struct Connection {
     /// Read, and not consumed yet.
     pub(super) input: BytesMut,
     pub(super) output: Outgoing,
+    /// How often bytes were read or written. Only differences count.
+    pub(super) moves: u32,
 }
 
 impl Connection {
     pub fn new(io: Io) -> Self {
-        Self { io, input: BytesMut::new(), output: Outgoing::default() }
+        Self::read_ahead(io, BytesMut::new())
+    }
+
+    /// `input` was read from `io` already.
+    pub fn read_ahead(io: Io, input: BytesMut) -> Self {
+        Self { io, input, output: Outgoing::default(), moves: 0 }
     }
 
     /// What was read, and not consumed yet.
@@ -63,11 +71,28 @@ impl Connection {
         (self.io, self.input.freeze())
     }
 
-    /// Closes it so that the other side cannot take that for the end of what was sent. Over TLS the missing alert says so.
-    pub(super) fn abort(self) {
-        if let Io::Plain(Socket(stream)) = &self.io {
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    /// Whether it has one of the places of `limit`.
+    pub fn is_within(&self, limit: &Arc<Limit>) -> bool {
+        self.io.is_within(limit)
+    }
+
+    /// Whether the kernel knows that the other side takes nothing any more. To be asked when nothing can be read.
+    pub(super) fn has_failed(&self) -> bool {
+        self.io.socket().is_some_and(|socket| !matches!(socket.take_error(), Ok(None)))
+    }
+
+    /// Has the kernel end the connection when the other side takes nothing of what is sent for so long. Without that, only
+    /// who writes would see; where this is not known, nobody does.
+    pub fn limit_unread(&self, limit: Duration) {
+        #[cfg(target_os = "linux")]
+        if let Some(socket) = self.io.socket() {
+            let _ = SockRef::from(socket).set_tcp_user_timeout(Some(limit));
         }
+    }
+
+    /// Closes it so that the other side cannot take that for the end of what was sent.
+    pub(super) fn abort(self) {
+        self.io.abort();
     }
 
     /// Tells the other side that nothing comes any more.
@@ -83,18 +108,21 @@ impl Connection {
             if self.input.capacity() - self.input.len() < LARGE / 2 {
                 self.input.reserve(LARGE.min(usize::try_from(expected).unwrap_or(LARGE)));
             }
-            return tokio_util::io::poll_read_buf(io, cx, &mut self.input);
+            let read = ready!(tokio_util::io::poll_read_buf(io, cx, &mut self.input))?;
+            self.moves = self.moves.wrapping_add(u32::from(read > 0));
+            return Poll::Ready(Ok(read));
         }
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             ready!(io.poll_read(cx, &mut buffer))?;
             self.input.extend_from_slice(buffer.filled());
+            self.moves = self.moves.wrapping_add(u32::from(!buffer.filled().is_empty()));
             Poll::Ready(Ok(buffer.filled().len()))
         })
     }
 
     /// Writes all that is to be written.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.output.poll_write(&mut self.io, cx)
+        self.output.poll_write(&mut self.io, &mut self.moves, cx)
     }
 }

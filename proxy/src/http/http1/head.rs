@@ -1,62 +1,18 @@
 //! The heads of requests and answers on the wire (RFC 9112 §2 to §6).
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, uri::PathAndQuery};
 
 use super::{
-    Error, date,
+    Refusal, date,
     decoder::{Chunked, Decoder},
     encoder::{Encoder, put_field},
 };
 use crate::http::{headers::connection_lists, server::MAX_HEAD};
 
 pub(super) const MAX_FIELDS: usize = 128;
-
-/// What is wrong with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("its head is malformed")]
-    Head,
-    #[error("a line of its head ends with LF alone")]
-    LoneLf,
-    #[error("its head is too large")]
-    HeadTooLarge,
-    #[error("it has more than {MAX_FIELDS} header fields")]
-    TooManyFields,
-    #[error("its target is not valid")]
-    Target,
-    #[error("both content-length and transfer-encoding")]
-    BothLengths,
-    #[error("content-length is repeated or is not a number")]
-    ContentLength,
-    #[error("transfer-encoding is not exactly \"chunked\"")]
-    TransferEncoding,
-    #[error("the framing of a chunk is not valid")]
-    Chunk,
-    #[error("the trailers are not valid")]
-    Trailers,
-    /// What is left of the request could be taken for the other protocol.
-    #[error("it switches protocols before it has got the request")]
-    EarlySwitch,
-}
-
-impl Refusal {
-    /// What a caller is answered whose request is refused.
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::HeadTooLarge | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        Self::Malformed(refusal)
-    }
-}
 
 /// A request's head.
 #[derive(Debug)]
@@ -77,6 +33,8 @@ pub(super) struct AnswerHead {
     pub(super) framing: Decoder,
     /// Whether the connection can be used again when the body has ended.
     pub(super) keep_alive: bool,
+    /// For how long it may rest until then, where the other side says so.
+    pub(super) rest: Option<Duration>,
 }
 
 /// Takes a request's head off the input, when all of it is there. RFC 9112 §2.2 lets a recipient take a lone LF for the
@@ -168,10 +126,24 @@ fn parse_answer(text: &Bytes, method: &Method) -> Result<AnswerHead, Refusal> {
     complete(parser.parse_response_with_uninit_headers(&mut answer, text, &mut fields))?;
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Refusal::Head)?;
     let is_http11 = answer.version == Some(1);
+    let rest = answer.headers.iter().find(|field| field.name.eq_ignore_ascii_case("keep-alive"));
+    let rest = rest.and_then(|field| time_to_rest(field.value));
     let mut headers = header_map(text, answer.headers)?;
     let framing = answer_framing(status, &mut headers, method, is_http11)?;
-    let keep_alive = framing != Decoder::UntilClose && stays_open(&headers, is_http11);
-    Ok(AnswerHead { status, headers, framing, keep_alive })
+    let keep_alive = framing != Decoder::UntilClose && stays_open(&headers, is_http11) && rest != Some(Duration::ZERO);
+    Ok(AnswerHead { status, headers, framing, keep_alive, rest })
+}
+
+/// For how long the connection is surely not closed: a second less than `Keep-Alive` says (RFC 2068 §19.7.1.1), since the
+/// other side began to count earlier, and this side's next request takes a while.
+fn time_to_rest(value: &[u8]) -> Option<Duration> {
+    let mut parameters = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let timeout = parameters.find_map(|parameter| {
+        let (name, value) = parameter.split_at_checked(b"timeout=".len())?;
+        name.eq_ignore_ascii_case(b"timeout=").then_some(value)
+    })?;
+    let seconds: u64 = std::str::from_utf8(timeout).ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.saturating_sub(1)))
 }
 
 /// RFC 9112 §6.3. An answer that is framed twice is not believed.
@@ -244,22 +216,23 @@ fn stays_open(headers: &HeaderMap, is_http11: bool) -> bool {
 
 /// Writes a request's head; returns how its body is framed, when it has one. `exact` is the length that the body itself
 /// is known to have.
-pub(super) fn put_request(parts: &request::Parts, exact: Option<u64>, text: &mut BytesMut) -> Option<Encoder> {
-    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+pub(super) fn put_request<B>(request: &Request<B>, exact: Option<u64>, text: &mut BytesMut) -> Option<Encoder> {
+    let (method, headers) = (request.method(), request.headers());
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     text.reserve(512);
-    text.extend_from_slice(parts.method.as_str().as_bytes());
+    text.extend_from_slice(method.as_str().as_bytes());
     text.put_u8(b' ');
     text.extend_from_slice(path.as_bytes());
     text.extend_from_slice(b" HTTP/1.1\r\n");
-    put_fields(text, &parts.headers);
-    if parts.headers.contains_key(header::TE) {
+    put_fields(text, headers);
+    if headers.contains_key(header::TE) {
         put_field(text, "connection", b"te"); // RFC 9110 §10.1.4
     }
-    let said = said_length(&parts.headers);
+    let said = said_length(headers);
     let encoder = said.or(exact).map_or(Encoder::Chunked, Encoder::Length);
     let has_body = encoder != Encoder::Length(0);
     // An empty body is said where one would be expected (RFC 9110 §8.6).
-    if has_body || said.is_some() || matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+    if has_body || said.is_some() || matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
         put_framing(text, encoder);
     }
     text.extend_from_slice(b"\r\n");

@@ -8,6 +8,7 @@
 //!
 //! An idle connection holds a socket and its TLS state, no buffers.
 
+mod caller;
 mod client;
 mod connection;
 mod date;
@@ -15,15 +16,17 @@ mod decoder;
 mod encoder;
 mod head;
 mod outgoing;
+mod refusal;
 mod request_body;
 mod sending;
 mod server;
+mod watch;
 
 pub use client::{Answer, Unanswered, send};
 pub use connection::Connection;
-pub use head::Refusal;
+pub use refusal::Refusal;
 pub use request_body::RequestBody;
-pub use server::serve;
+pub use server::{LINGER, LINGER_BYTES, refuse, serve};
 
 /// Why a message broke off.
 #[derive(Debug, thiserror::Error)]
@@ -49,4 +52,4 @@ impl Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -57,10 +57,11 @@ impl Outgoing {
         self.is_empty() && !self.unflushed
     }
 
-    /// Writes and flushes all of it.
+    /// Writes and flushes all of it. `moves` counts the writes.
     pub(super) fn poll_write<IO: AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
+        moves: &mut u32,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
@@ -75,6 +76,7 @@ impl Outgoing {
                 written => self.advance(written),
             }
             self.unflushed = true;
+            *moves = moves.wrapping_add(1);
         }
         if self.unflushed {
             ready!(Pin::new(io).poll_flush(cx))?;

@@ -68,6 +68,9 @@ impl Served {
         state.decoder = decoder;
         state.invitation = if expects_continue { Invitation::Awaited } else { Invitation::None };
         state.request += 1;
+        if let Some(connection) = &mut state.connection {
+            connection.moves = connection.moves.wrapping_add(1);
+        }
         RequestBody { of: self.clone(), request: state.request, ended: false }
     }
 
@@ -96,6 +99,11 @@ impl Served {
             }
         }
         true
+    }
+
+    /// Whoever still reads the body learns that the request is over.
+    pub(super) fn stop_body(&self) {
+        self.lock().end_body();
     }
 
     /// The connection is served no more.

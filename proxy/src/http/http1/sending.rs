@@ -44,6 +44,11 @@ impl Sending {
         self.body.is_none()
     }
 
+    /// Whether more must come from the body's source: it has said how much.
+    pub(super) fn has_more_for_sure(&self) -> bool {
+        self.body.is_some() && matches!(self.encoder, Encoder::Length(1..))
+    }
+
     /// Ready when all of it is written.
     pub(super) fn poll(&mut self, path: &mut impl Path, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use hyper::client::conn::http2::SendRequest;
 
-use crate::http::body::Body;
+use crate::{
+    http::{body::Body, client::Settings},
+    policy::bulkhead::limit::Limit,
+};
 
 /// Fewer than the stream limit of common servers: beyond that limit requests would wait in silence.
 pub const STREAMS_PER_CONNECTION: usize = 100;
@@ -19,7 +22,9 @@ pub(super) struct Multiplexed {
 /// A connection and its requests, each of which holds a clone of `streams`.
 struct Shared {
     sender: SendRequest<Body>,
-    streams: Arc<()>,
+    streams: Arc<Settings>,
+    /// What limits the connections of the backend that it was made for.
+    limit: Option<Arc<Limit>>,
     /// The sweep before its last use.
     used: u64,
 }
@@ -27,7 +32,8 @@ struct Shared {
 /// Room for one request on a connection.
 pub(super) struct Place {
     pub(super) sender: SendRequest<Body>,
-    pub(super) stream: Arc<()>,
+    /// Held as long as the place is taken.
+    pub(super) stream: Arc<Settings>,
     /// Whether the connection was there before.
     pub(super) reused: bool,
 }
@@ -43,10 +49,26 @@ impl Multiplexed {
     }
 
     /// Takes a new connection in, and gives the first place on it.
-    pub(super) fn add(&mut self, sender: SendRequest<Body>, sweep: u64) -> Place {
-        let streams = Arc::new(());
-        self.connections.push(Shared { sender: sender.clone(), streams: streams.clone(), used: sweep });
+    pub(super) fn add(
+        &mut self,
+        (sender, settings): (SendRequest<Body>, Settings),
+        limit: Option<Arc<Limit>>,
+        sweep: u64,
+    ) -> Place {
+        let streams = Arc::new(settings);
+        self.connections.push(Shared { sender: sender.clone(), streams: streams.clone(), limit, used: sweep });
         Place { sender, stream: streams, reused: false }
+    }
+
+    /// Closes a connection within `limit` that no request is on.
+    pub(super) fn close_idle(&mut self, limit: &Arc<Limit>) -> bool {
+        let is_idle = |shared: &Shared| {
+            Arc::strong_count(&shared.streams) == 1
+                && !shared.sender.is_closed()
+                && shared.limit.as_ref().is_some_and(|of| Arc::ptr_eq(of, limit))
+        };
+        let idle = self.connections.iter().position(is_idle);
+        idle.map(|index| self.connections.swap_remove(index)).is_some()
     }
 
     pub(super) fn forget_closed(&mut self) {

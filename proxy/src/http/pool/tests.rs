@@ -21,7 +21,7 @@ fn identity() -> Arc<Identity> {
 }
 
 fn pool() -> Arc<Pool> {
-    Pool::new(Arc::new(Client::new(&identity(), Arc::new(Metrics::new()))))
+    Pool::new(Arc::new(Client::new(&identity(), Arc::new(Metrics::new()), Default::default())))
 }
 
 fn request() -> Request<Body> {
@@ -39,13 +39,15 @@ async fn requests_to_a_silent_peer_fail_together_after_the_connect_limit() {
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let (pool, target) = (pool.clone(), target.clone());
-            tokio::spawn(async move { pool.send(&target, Hop::Http2, limit, request()).await.map(|_| ()) })
+            tokio::spawn(async move {
+                pool.send(&target, Hop::Http2, limit, &mut request(), Keep::Nothing).await.map(|_| ())
+            })
         })
         .collect();
     for waiting in waiting {
         let unanswered = waiting.await.unwrap().unwrap_err();
         assert_eq!(unanswered.error.kind, Kind::ConnectTimeout);
-        assert!(unanswered.request.is_some(), "nothing was sent");
+        assert!(unanswered.untouched, "nothing was sent");
     }
     assert!(started.elapsed() < 2 * limit);
 }
@@ -74,7 +76,9 @@ async fn a_full_http2_connection_gets_company() {
     let pool = pool();
     let send = || {
         let (pool, target) = (pool.clone(), target.clone());
-        tokio::spawn(async move { pool.send(&target, Hop::Http2, Duration::from_secs(5), request()).await.map(|_| ()) })
+        tokio::spawn(async move {
+            pool.send(&target, Hop::Http2, Duration::from_secs(5), &mut request(), Keep::Nothing).await.map(|_| ())
+        })
     };
     let mut pending: Vec<_> = (0..STREAMS_PER_CONNECTION).map(|_| send()).collect();
     let all_arrived = async |count| {

@@ -3,7 +3,7 @@ use weft_proxy_api::{Backend, Destination as Wire, EndpointSet, Kind as Resource
 
 use super::*;
 
-fn store() -> (Arc<Store>, mpsc::UnboundedReceiver<ServicePort>) {
+fn store() -> (Arc<Store>, mpsc::UnboundedReceiver<(ResourceKind, String)>) {
     let trust_domain: weft_certs::TrustDomain = "weft.local".parse().unwrap();
     let now = std::time::SystemTime::now();
     let ca = Ca::create(trust_domain.clone(), now).unwrap();
@@ -11,11 +11,15 @@ fn store() -> (Arc<Store>, mpsc::UnboundedReceiver<ServicePort>) {
     let identity = Identity::new(ca.issue(&id, Duration::from_secs(60), now).unwrap(), ca.trust_bundle());
     let metrics = Arc::new(Metrics::new());
     let access_log = Arc::new(AccessLog::start(metrics.access_log_dropped.clone()).unwrap());
-    Store::new(identity, metrics, access_log)
+    Store::new(identity, metrics, access_log, "")
 }
 
 fn name(service: &str) -> ServicePort {
     ServicePort::new("shop", service, 80)
+}
+
+fn asked_for(service: &str) -> (ResourceKind, String) {
+    (ResourceKind::Destination, name(service).to_string())
 }
 
 fn leads_to(service: &str, backend: &str) -> Resource {
@@ -58,7 +62,7 @@ async fn a_destination_is_asked_for_and_waited_for() {
         let store = store.clone();
         async move { store.destination(&name("orders"), Duration::from_secs(5)).await.map(|d| d.name.clone()) }
     });
-    assert_eq!(asked.recv().await, Some(name("orders")));
+    assert_eq!(asked.recv().await, Some(asked_for("orders")));
     store.apply(vec![leads_to("orders", "orders"), endpoints("orders", &[1])], Vec::new());
     assert_eq!(waiting.await.unwrap().unwrap(), name("orders"));
 }
@@ -77,12 +81,12 @@ async fn a_name_is_asked_for_once_until_it_is_answered() {
     for _ in 0..3 {
         assert!(store.destination(&name("orders"), Duration::from_secs(1)).await.is_err());
     }
-    assert_eq!(asked.try_recv(), Ok(name("orders")));
+    assert_eq!(asked.try_recv(), Ok(asked_for("orders")));
     assert!(asked.try_recv().is_err());
 
     store.apply(Vec::new(), vec![(ResourceKind::Destination, name("orders").to_string())]);
     assert!(store.destination(&name("orders"), Duration::from_secs(1)).await.is_err());
-    assert_eq!(asked.try_recv(), Ok(name("orders")), "what the control plane took back is asked for again");
+    assert_eq!(asked.try_recv(), Ok(asked_for("orders")), "what the control plane took back is asked for again");
 }
 
 #[tokio::test]

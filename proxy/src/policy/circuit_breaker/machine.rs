@@ -73,32 +73,42 @@ impl Machine {
     }
 
     /// The outcome of a request that was admitted in this generation.
-    pub(super) fn finish(&mut self, outcome: Outcome, now: Instant, jitter: f64) -> Option<Transition> {
+    pub(super) fn finish(
+        &mut self,
+        outcome: Outcome,
+        latency: Duration,
+        now: Instant,
+        jitter: f64,
+    ) -> Option<Transition> {
+        let too_slow = self.config.slow_call.map(|slow| slow.longer_than).filter(|limit| latency > *limit);
+        let slow = too_slow.is_some();
         match (&mut self.phase, outcome) {
             (_, Outcome::Cancelled) => {
                 self.cancel();
                 None
             }
             (Phase::Closed { window, row, .. }, Outcome::Success) => {
-                window.record(false, now);
+                window.record(false, slow, now);
                 *row = 0;
                 self.judge(now, jitter)
             }
             (Phase::Closed { window, row, last_failure }, Outcome::Failure(cause)) => {
-                window.record(true, now);
+                window.record(true, slow, now);
                 *row = row.saturating_add(1);
                 *last_failure = Some(cause);
                 self.judge(now, jitter)
             }
+            (Phase::HalfOpen { .. }, Outcome::Failure(cause)) => {
+                self.open_again(Reason::ProbeFailed(cause), now, jitter)
+            }
             (Phase::HalfOpen { in_flight, successes, .. }, Outcome::Success) => {
+                if let Some(longer_than) = too_slow {
+                    return self.open_again(Reason::ProbeSlow { took: latency, longer_than }, now, jitter);
+                }
                 *in_flight = in_flight.saturating_sub(1);
                 *successes += 1;
                 let successes = *successes;
                 (successes >= self.config.half_open_successes).then(|| self.close(successes, now))
-            }
-            (Phase::HalfOpen { wait, .. }, Outcome::Failure(cause)) => {
-                let wait = wait.saturating_mul(2).min(self.config.open_max);
-                Some(self.open(wait, Reason::ProbeFailed(cause), now, jitter))
             }
             // An open circuit admits nobody, so that no permit of its generation exists.
             (Phase::Open { .. }, _) => None,
@@ -139,6 +149,10 @@ impl Machine {
         }
     }
 
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.config.dry_run
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed { .. })
     }
@@ -155,7 +169,7 @@ impl Machine {
         self.last
     }
 
-    /// Opens a closed circuit whose failures are too many in a row or in the window.
+    /// Opens a closed circuit whose failures are too many in a row or in the window, or whose slow answers are.
     fn judge(&mut self, now: Instant, jitter: f64) -> Option<Transition> {
         let Phase::Closed { window, row, last_failure } = &self.phase else { return None };
         let reason = match (self.config.consecutive_failures, *last_failure) {
@@ -166,16 +180,32 @@ impl Machine {
                 window: self.config.window,
                 last: *last_failure,
             },
-            _ => return None,
+            _ => self.slow_call_rate(window)?,
         };
         Some(self.open(self.config.open_initial, reason, now, jitter))
     }
 
     fn rate_exceeded(&self, window: &Window) -> bool {
-        let (failed, total) = (u64::from(window.failed()), u64::from(window.total()));
-        failed > 0
-            && total >= u64::from(self.config.minimum_requests)
-            && failed * 100 >= total * u64::from(self.config.failure_rate_percent)
+        self.is_too_many(window.failed(), window, self.config.failure_rate_percent)
+    }
+
+    fn slow_call_rate(&self, window: &Window) -> Option<Reason> {
+        let limit = self.config.slow_call?;
+        let (slow, of) = (window.slow(), window.total());
+        let too_many = self.is_too_many(slow, window, limit.rate_percent);
+        let (window, longer_than) = (self.config.window, limit.longer_than);
+        too_many.then_some(Reason::SlowCallRate { slow, of, window, longer_than })
+    }
+
+    fn is_too_many(&self, count: u32, window: &Window, percent: u32) -> bool {
+        let (count, total) = (u64::from(count), u64::from(window.total()));
+        count > 0 && total >= u64::from(self.config.minimum_requests) && count * 100 >= total * u64::from(percent)
+    }
+
+    /// Opens a half-open circuit, with the wait doubled.
+    fn open_again(&mut self, cause: Reason, now: Instant, jitter: f64) -> Option<Transition> {
+        let Phase::HalfOpen { wait, .. } = self.phase else { return None };
+        Some(self.open(wait.saturating_mul(2).min(self.config.open_max), cause, now, jitter))
     }
 
     fn open(&mut self, wait: Duration, cause: Reason, now: Instant, jitter: f64) -> Transition {
@@ -196,7 +226,7 @@ impl Machine {
             Phase::Open { until, .. } => State::Open { until },
             Phase::HalfOpen { .. } => State::HalfOpen,
         };
-        let transition = Transition { from, to, cause };
+        let transition = Transition { from, to, cause, dry_run: self.config.dry_run };
         self.phase = phase;
         self.generation += 1;
         self.last = Some((now, transition));

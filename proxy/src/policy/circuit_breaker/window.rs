@@ -1,4 +1,4 @@
-//! Counts of requests and failures within a sliding window of time, in ten buckets, without allocation.
+//! Counts of requests, failures and slow answers within a sliding window of time, in ten buckets, without allocation.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ const BUCKETS: usize = 10;
 struct Count {
     total: u32,
     failed: u32,
+    slow: u32,
 }
 
 /// The oldest bucket is dropped as a whole, so that the window is between 90 % and 100 % of its length.
@@ -33,11 +34,12 @@ impl Window {
         self.began = None;
     }
 
-    pub(super) fn record(&mut self, failed: bool, now: Instant) {
+    pub(super) fn record(&mut self, failed: bool, slow: bool, now: Instant) {
         self.advance(now);
         let add = |count: &mut Count| {
             count.total = count.total.saturating_add(1);
             count.failed = count.failed.saturating_add(u32::from(failed));
+            count.slow = count.slow.saturating_add(u32::from(slow));
         };
         add(&mut self.sum);
         if let Some(bucket) = self.buckets.get_mut(self.current) {
@@ -51,6 +53,10 @@ impl Window {
 
     pub(super) fn failed(&self) -> u32 {
         self.sum.failed
+    }
+
+    pub(super) fn slow(&self) -> u32 {
+        self.sum.slow
     }
 
     /// A time before the current bucket (another thread read its clock earlier) counts into the current one.
@@ -74,6 +80,7 @@ impl Window {
             if let Some(bucket) = self.buckets.get_mut(self.current) {
                 self.sum.total = self.sum.total.saturating_sub(bucket.total);
                 self.sum.failed = self.sum.failed.saturating_sub(bucket.failed);
+                self.sum.slow = self.sum.slow.saturating_sub(bucket.slow);
                 *bucket = Count::default();
             }
         }
@@ -91,11 +98,11 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut window = Window::new(Duration::from_secs(10));
         for _ in 0..3 {
-            window.record(true, at(0));
+            window.record(true, true, at(0));
         }
-        window.record(false, at(9_999));
+        window.record(false, false, at(9_999));
         assert_eq!((window.failed(), window.total()), (3, 4));
-        window.record(false, at(10_000));
+        window.record(false, false, at(10_000));
         assert_eq!((window.failed(), window.total()), (0, 2));
     }
 
@@ -104,22 +111,22 @@ mod tests {
         let start = Instant::now();
         let mut window = Window::new(Duration::from_secs(10));
         for second in 0..10 {
-            window.record(second % 2 == 0, start + Duration::from_secs(second));
+            window.record(second % 2 == 0, second % 5 == 0, start + Duration::from_secs(second));
         }
-        assert_eq!((window.failed(), window.total()), (5, 10));
+        assert_eq!((window.failed(), window.slow(), window.total()), (5, 2, 10));
         for second in 10..20 {
-            window.record(false, start + Duration::from_secs(second));
+            window.record(false, false, start + Duration::from_secs(second));
             assert_eq!(window.total(), 10, "at {second} s");
         }
-        assert_eq!(window.failed(), 0);
+        assert_eq!((window.failed(), window.slow()), (0, 0));
     }
 
     #[test]
     fn a_clock_that_steps_back_counts_into_the_current_bucket() {
         let start = Instant::now();
         let mut window = Window::new(Duration::from_secs(10));
-        window.record(true, start + Duration::from_secs(5));
-        window.record(true, start);
+        window.record(true, false, start + Duration::from_secs(5));
+        window.record(true, false, start);
         assert_eq!(window.total(), 2);
     }
 }

@@ -1,8 +1,9 @@
 //! Shares within a confidence of 99.9 %, and what moves when weights do.
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, header};
 use proptest::prelude::*;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
 
@@ -115,6 +116,27 @@ fn the_hash_is_the_same_on_every_sidecar() {
 /// Of the users 0 to 11 with three equal weights.
 const PICKED: [usize; 12] = [0, 2, 1, 2, 1, 0, 0, 0, 1, 2, 2, 2];
 
+#[test]
+fn a_session_names_its_backend_unless_that_is_to_get_nothing() {
+    let tags = |weights: &[u32]| sticky(weights).tags().collect::<Vec<_>>();
+    let known = tags(&[90, 10]);
+    assert_eq!(known, tags(&[1, 1]), "whatever the weights are");
+    assert_ne!(known[0], known[1]);
+    let split = sticky(&[0, 5]);
+    assert_eq!(known.iter().map(|tag| split.tagged(*tag)).collect::<Vec<_>>(), [None, Some(1)]);
+    assert_eq!(split.tagged(1), None);
+}
+
+/// The version is picked first, then the endpoint, by the same key. Were the two draws one, the users of a version would
+/// meet only some of its endpoints.
+#[test]
+fn a_key_picks_the_version_and_independently_of_that_a_place() {
+    let split = sticky(&[90, 10]);
+    let canary: Vec<usize> = (0..USERS).filter(|name| user(&split, *name) == Some(1)).collect();
+    let lower_half = canary.iter().filter(|name| xxh3_64(format!("user-{name}").as_bytes()) < u64::MAX / 2).count();
+    assert!(fits(lower_half, canary.len(), 0.5), "{lower_half} of {}", canary.len());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -133,6 +155,34 @@ proptest! {
                 let moved_right = if weight > weights[which] { to == Some(which) } else { from == Some(which) };
                 prop_assert!(moved_right, "user {name} from {from:?} to {to:?}");
             }
+        }
+    }
+
+    /// No more move than the share that changed: what the backend gained or lost of the whole.
+    #[test]
+    fn as_many_move_as_the_share_that_changed(
+        weights in prop::collection::vec(1..100_u32, 2..6), which in any::<prop::sample::Index>(), weight in 1..100_u32,
+    ) {
+        const SOME: usize = 2000;
+        let which = which.index(weights.len());
+        let mut changed = weights.clone();
+        changed[which] = weight;
+        let share = |weights: &[u32]| f64::from(weights[which]) / f64::from(weights.iter().sum::<u32>());
+        let (before, after) = (sticky(&weights), sticky(&changed));
+        let moved = (0..SOME).filter(|name| user(&before, *name) != user(&after, *name)).count();
+        let expected = (share(&weights) - share(&changed)).abs();
+        // Six standard deviations, since there are hundreds of cases.
+        let tolerance = 6.0 * (expected * (1.0 - expected) / SOME as f64).sqrt() + 1.0 / SOME as f64;
+        prop_assert!((moved as f64 / SOME as f64 - expected).abs() <= tolerance, "{} of {} for {}", moved, SOME, expected);
+    }
+
+    /// A backend that comes or goes takes or leaves its own users alone.
+    #[test]
+    fn a_backend_more_moves_users_only_to_itself(weights in prop::collection::vec(1..100_u32, 2..6)) {
+        let (without, with) = (sticky(&weights[..weights.len() - 1]), sticky(&weights));
+        for name in 0..200 {
+            let (from, to) = (user(&without, name), user(&with, name));
+            prop_assert!(from == to || to == Some(weights.len() - 1), "user {} from {:?} to {:?}", name, from, to);
         }
     }
 

@@ -2,23 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
-use bytes::Bytes;
-use http::{Method, Request};
-use tokio::time::sleep;
-
-use crate::{
-    demo::{
-        circuit_watch::{CLOSED, CircuitWatch, HALF_OPEN, OPEN},
-        scene::Scene,
-        traffic::{self, Flow, Sample, count},
-    },
-    plain_http,
+use crate::demo::{
+    app::Behaviour,
+    circuit_watch::{CLOSED, CircuitWatch, HALF_OPEN, OPEN},
+    scene::Scene,
+    traffic::{self, Flow, Sample, count},
 };
 
 const BACKEND: &str = "default/orders-v2:80";
 const PER_SECOND: u32 = 150;
-const POLL: Duration = Duration::from_millis(20);
 const TO_OPEN: Duration = Duration::from_secs(5);
 /// Longer than the circuit's first wait, so that at least one probe meets the failing version.
 const OUTAGE: Duration = Duration::from_secs(3);
@@ -33,22 +25,22 @@ pub async fn play(scene: &mut Scene<'_>) -> anyhow::Result<()> {
     scene.apply("breaker.yaml", include_str!("../yaml/breaker.yaml"), "a circuit breaker for v2").await?;
     let flow = Flow::start(scene.frontend, PER_SECOND, usize::MAX);
     let mut watch = CircuitWatch::new(BACKEND);
-    until(scene, &flow, &mut watch, Duration::from_millis(500), |_| false).await?;
+    watch.until(scene, &flow, Duration::from_millis(500), |_| false).await?;
 
-    set_failing(scene, true).await?;
+    scene.behave(scene.orders.v2, &Behaviour { status: Some(503), ..Behaviour::default() }).await?;
     let failing = Instant::now();
-    let opened = until(scene, &flow, &mut watch, TO_OPEN, |watch| watch.now() == OPEN).await?;
+    let opened = watch.until(scene, &flow, TO_OPEN, |watch| watch.now() == OPEN).await?;
     let open = Instant::now();
     let measured = format!("{} ms after v2 began to fail, because of {}", (open - failing).as_millis(), watch.cause());
     scene.check("the circuit opens", measured, opened);
     scene.weft(&["circuits", "orders-v2"]).await?;
-    until(scene, &flow, &mut watch, OUTAGE, |_| false).await?;
+    watch.until(scene, &flow, OUTAGE, |_| false).await?;
 
-    set_failing(scene, false).await?;
+    scene.behave(scene.orders.v2, &Behaviour::default()).await?;
     let recovered = Instant::now();
-    let closed = until(scene, &flow, &mut watch, TO_CLOSE, |watch| watch.now() == CLOSED).await?;
+    let closed = watch.until(scene, &flow, TO_CLOSE, |watch| watch.now() == CLOSED).await?;
     let closed_at = Instant::now();
-    until(scene, &flow, &mut watch, AFTERWARDS, |_| false).await?;
+    watch.until(scene, &flow, AFTERWARDS, |_| false).await?;
     let samples = flow.stop().await?;
 
     check_outage(scene, &within(&samples, open, recovered));
@@ -78,40 +70,6 @@ fn check_outage(scene: &mut Scene<'_>, samples: &[Sample]) {
     let slowest = traffic::p99(samples.iter().filter(fallback));
     let measured = format!("99 % within {:.1} ms", slowest.as_secs_f64() * 1000.0);
     scene.check("nobody waits for it", measured, slowest < FAST);
-}
-
-/// Switches the failure of the v2 program itself; the mesh is not told.
-async fn set_failing(scene: &mut Scene<'_>, on: bool) -> anyhow::Result<()> {
-    let path = format!("/fail?on={on}");
-    scene.typed(format!("curl -X POST 'http://{}{path}'", scene.v2));
-    let request = Request::builder().method(Method::POST).uri(path).header(http::header::HOST, scene.v2.to_string());
-    let status = plain_http::send(scene.v2, request.body(Bytes::new())?).await?.status();
-    if !status.is_success() {
-        bail!("orders v2 answered {status}");
-    }
-    Ok(())
-}
-
-/// Watches the circuit until `done` or until `limit` has passed; whether it was `done`.
-async fn until(
-    scene: &mut Scene<'_>,
-    flow: &Flow,
-    watch: &mut CircuitWatch,
-    limit: Duration,
-    done: impl Fn(&CircuitWatch) -> bool,
-) -> anyhow::Result<bool> {
-    let deadline = Instant::now() + limit;
-    scene.view.doing("requests go on");
-    while Instant::now() < deadline {
-        scene.processes.check_alive()?;
-        watch.look(scene.admin.get("/v1/circuits").await?);
-        scene.view.sample(&flow.so_far(), Some(watch.now()));
-        if done(watch) {
-            return Ok(true);
-        }
-        sleep(POLL).await;
-    }
-    Ok(false)
 }
 
 fn within(samples: &[Sample], from: Instant, to: Instant) -> Vec<Sample> {

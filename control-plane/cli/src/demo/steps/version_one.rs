@@ -11,7 +11,7 @@ const REQUESTS: usize = 200;
 const PER_SECOND: u32 = 100;
 
 pub async fn play(scene: &mut Scene<'_>) -> anyhow::Result<()> {
-    let yaml = include_str!("../yaml/services.yaml");
+    let yaml = include_str!("../../../../../examples/policies/services.yaml");
     scene.first_revision = scene.apply("services.yaml", yaml, "everything to v1").await?;
     let samples = scene.measure(REQUESTS, PER_SECOND).await?;
 

@@ -44,9 +44,11 @@ fn workload_status(id: &str, sidecar: Option<Sidecar>, endpoint: Option<&Workloa
         id: id.to_owned(),
         spiffe_id: identity.map(ToString::to_string).unwrap_or_default(),
         service: endpoint.map(|endpoint| endpoint.service.to_string()),
-        address: endpoint.map(|endpoint| endpoint.address.to_string()),
+        address: endpoint.map(|endpoint| endpoint.ports.first.address.to_string()),
+        ports: endpoint.into_iter().flat_map(|endpoint| endpoint.ports.iter().copied()).collect(),
         labels: endpoint.map(|endpoint| endpoint.labels.clone()).unwrap_or_default(),
-        serving: endpoint.is_some_and(|endpoint| endpoint.serving),
+        serving: endpoint.is_some_and(|endpoint| endpoint.ports.iter().all(|port| port.serving)),
+        cause: sidecar.as_ref().map(|sidecar| sidecar.cause.clone()).unwrap_or_default(),
         connected: sidecar.as_ref().is_some_and(|sidecar| sidecar.streams > 0),
         acknowledged: sidecar.as_ref().and_then(|sidecar| sidecar.acknowledged),
         rejected: sidecar.as_ref().map(rejections).unwrap_or_default(),
@@ -63,17 +65,19 @@ pub async fn endpoints(State(admin): Shared, Path(name): Path<(String, String)>)
     let published = admin.mesh.published();
     let service = known(&published, name)?;
     let resolved: BTreeSet<_> = published.snapshot.input().resolved.values().flatten().collect();
-    let workloads = by_id(&published);
+    let (workloads, sidecars) = (by_id(&published), admin.fleet.sidecars());
     let mut all = Vec::new();
     for port in published.snapshot.service_ports(&service) {
-        for endpoint in published.snapshot.endpoints(&service.port(port)).endpoints {
+        for endpoint in published.snapshot.members(&service.port(port)) {
             let workload = workloads.get(endpoint.id.as_str()).copied();
             let source = match workload {
                 Some(_) => "registered",
                 None if resolved.contains(&endpoint.address) => "dns",
                 None => "static",
             };
-            all.push(endpoint_status(port, endpoint, workload, source));
+            let sidecar = sidecars.get(&endpoint.id).filter(|_| workload.is_some());
+            let cause = sidecar.map(|sidecar| sidecar.cause.clone()).unwrap_or_default();
+            all.push(endpoint_status(port, endpoint, workload, (source, cause)));
         }
     }
     Ok(Json(all))
@@ -83,7 +87,7 @@ fn endpoint_status(
     port: u16,
     endpoint: Endpoint,
     workload: Option<&WorkloadEndpoint>,
-    source: &'static str,
+    (source, cause): (&'static str, String),
 ) -> EndpointStatus {
     EndpointStatus {
         id: endpoint.id,
@@ -91,6 +95,7 @@ fn endpoint_status(
         address: endpoint.address.to_string(),
         spiffe_id: endpoint.identity.map(|identity| identity.to_string()),
         healthy: endpoint.healthy,
+        cause,
         labels: workload.map(|workload| workload.labels.clone()).unwrap_or_default(),
         source: source.to_owned(),
     }
@@ -104,7 +109,8 @@ pub async fn routes(State(admin): Shared, Path(name): Path<(String, String)>) ->
         routes: snapshot::describe_routes(&published.snapshot.destination(&service.port(port))),
     };
     let ports = published.snapshot.service_ports(&service).into_iter().map(of_port).collect();
-    Ok(Json(Routes { service: service.to_string(), ports }))
+    let addresses = published.snapshot.host(&service).addresses;
+    Ok(Json(Routes { service: service.to_string(), addresses, ports }))
 }
 
 pub async fn circuits(State(admin): Shared) -> Answer<Vec<CircuitStatus>> {
@@ -123,13 +129,14 @@ pub async fn circuits(State(admin): Shared) -> Answer<Vec<CircuitStatus>> {
             cause: circuit.cause,
             since: circuit.since,
             times_opened: circuit.times_opened,
+            dry_run: circuit.dry_run,
         }));
     }
     Ok(Json(all))
 }
 
 fn by_id(published: &Published) -> BTreeMap<&str, &WorkloadEndpoint> {
-    published.workloads().iter().map(|workload| (workload.id.as_str(), workload)).collect()
+    published.workloads().iter().map(|workload| (workload.id.as_str(), workload.as_ref())).collect()
 }
 
 fn known(published: &Arc<Published>, (namespace, service): (String, String)) -> Result<ServiceName, Failure> {

@@ -1,10 +1,11 @@
 use serde_json::json;
-use weft_proxy_api::{Resource, State, proto::discovery::Node};
+use weft_proxy_api::{Leads, Resource, State, inbound::Mtls, proto::discovery::Node};
 
 use super::*;
 use crate::{
     admin_api::ApplyRequest,
     mesh::{Mesh, tests::testing},
+    snapshot::WorkloadPort,
     store::Registration,
 };
 
@@ -44,22 +45,28 @@ impl Stream {
     }
 
     async fn register(&self, port: u16) {
+        self.register_as("orders-1", port).await;
+    }
+
+    async fn register_as(&self, id: &str, port: u16) {
         let registration = Registration {
             identity: "spiffe://weft.local/ns/shop/sa/orders".parse().unwrap(),
             service: "orders".into(),
-            service_port: 80,
-            address: format!("127.0.0.1:{port}").parse().unwrap(),
+            ports: WorkloadPort { service_port: 80, address: ([127, 0, 0, 1], port).into(), serving: true }.into(),
             labels: Default::default(),
             zone: String::new(),
-            serving: true,
         };
-        self.mesh.register("orders-1", 1, registration).await.unwrap();
+        self.mesh.register(id, 1, registration).await.unwrap();
     }
 
     async fn apply_service(&self, name: &str, address: &str) {
+        self.apply("MeshService", name, json!({"static": [{"address": address}]})).await;
+    }
+
+    async fn apply(&self, kind: &str, name: &str, spec: serde_json::Value) {
         let document = json!({
-            "apiVersion": "weft.dev/v1alpha1", "kind": "MeshService", "metadata": {"name": name, "namespace": "shop"},
-            "spec": {"static": [{"address": address}]},
+            "apiVersion": "weft.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "shop"},
+            "spec": spec,
         });
         let request = ApplyRequest {
             documents: vec![document],
@@ -107,6 +114,92 @@ async fn an_unknown_destination_is_answered_and_updated_when_it_appears() {
         panic!("a destination")
     };
     assert!(matches!(destination.state, State::Service(_)));
+}
+
+/// What the only resource of the only response is now, which is then acknowledged.
+fn only(stream: &mut Stream) -> Resource {
+    let [response] = &stream.responses()[..] else { panic!("one response") };
+    let [resource] = &response.resources[..] else { panic!("one resource") };
+    stream.ack(response);
+    Resource::decode(resource.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_host_is_told_when_its_service_comes_and_when_it_goes() {
+    let mut stream = Stream::new().await;
+    stream.subscribe(Kind::Host, &["shop/orders"]);
+    let addresses = |stream: &mut Stream| match only(stream) {
+        Resource::Host(host) => host.addresses.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(addresses(&mut stream), 0);
+    stream.apply_service("payments", "10.0.0.1:80").await;
+    assert!(stream.responses().is_empty());
+    stream.register(1).await;
+    assert_eq!(addresses(&mut stream), 2);
+    stream.register(2).await;
+    assert!(stream.responses().is_empty(), "its endpoint is not its address");
+    stream.mesh.leave("orders-1", 1).await.unwrap();
+    assert_eq!(addresses(&mut stream), 0);
+}
+
+#[tokio::test]
+async fn an_address_is_told_who_ever_has_it() {
+    let mut stream = Stream::new().await;
+    stream.subscribe(Kind::Address, &["127.0.0.1:7"]);
+    let leads = |stream: &mut Stream| match only(stream) {
+        Resource::Address(address) => match address.leads {
+            Leads::Member { endpoint, .. } => Some(endpoint.id),
+            _ => None,
+        },
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(leads(&mut stream), None);
+    stream.register(8).await;
+    assert!(stream.responses().is_empty());
+    stream.register(7).await;
+    assert_eq!(leads(&mut stream).as_deref(), Some("orders-1"));
+    stream.register_as("orders-2", 7).await;
+    assert_eq!(leads(&mut stream).as_deref(), Some("orders-2"));
+    stream.mesh.leave("orders-2", 1).await.unwrap();
+    assert_eq!(leads(&mut stream).as_deref(), Some("orders-1"));
+    stream.mesh.leave("orders-1", 1).await.unwrap();
+    assert_eq!(leads(&mut stream), None);
+}
+
+#[tokio::test]
+async fn a_workload_and_its_callers_are_told_of_a_policy_together() {
+    let mut stream = Stream::new().await;
+    stream.subscribe(Kind::Inbound, &["w1"]);
+    let mtls = |stream: &mut Stream| match only(stream) {
+        Resource::Inbound(inbound) => inbound.ports.first().map(|port| (port.port, port.mtls)),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(mtls(&mut stream), None);
+    stream.register_as("w1", 7).await;
+    assert_eq!(mtls(&mut stream), Some((7, Mtls::Strict)));
+
+    stream.subscribe(Kind::EndpointSet, &[ORDERS]);
+    only(&mut stream);
+    let policy = json!({"targetRef": {"kind": "Service", "name": "orders"}, "ports": [{"port": 80, "mtls": "off"}]});
+    stream.apply("AccessPolicy", "orders", policy).await;
+    let responses = stream.responses();
+    assert_eq!(kinds(&responses), [Kind::Inbound, Kind::EndpointSet]);
+    let decoded = |response: &DeltaDiscoveryResponse| Resource::decode(response.resources[0].clone()).unwrap();
+    let Resource::Inbound(inbound) = decoded(&responses[0]) else { panic!("an inbound side") };
+    let Resource::EndpointSet(set) = decoded(&responses[1]) else { panic!("a set") };
+    assert_eq!((inbound.port(7).mtls, &set.endpoints[0].identity), (Mtls::Off, &None));
+}
+
+#[tokio::test]
+async fn what_is_no_address_and_no_service_name_is_not_there() {
+    let mut stream = Stream::new().await;
+    // Each has one way to be written.
+    stream.subscribe(Kind::Address, &["orders:80", "[FD00::1]:80", "10.0.0.1", "010.0.0.1:80"]);
+    stream.subscribe(Kind::Host, &["orders", "shop/Orders"]);
+    let responses = stream.responses();
+    let counts: Vec<_> = responses.iter().map(|it| (it.resources.len(), it.removed_resources.len())).collect();
+    assert_eq!(counts, [(0, 4), (0, 2)]);
 }
 
 #[tokio::test]

@@ -1,6 +1,12 @@
 //! The client and its pool, against a callee that says what the test makes it say.
 
-use std::{net::SocketAddr, sync::Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use http::{Method, StatusCode};
 use proptest::prelude::*;
@@ -12,7 +18,7 @@ use crate::{
     error::Kind,
     http::{
         client::{Client, Target},
-        pool::{Pool, Unanswered},
+        pool::{Keep, Pool, Unanswered},
     },
     net::Hop,
     telemetry::Metrics,
@@ -20,24 +26,32 @@ use crate::{
 
 /// An endpoint, and the pool of connections to it.
 #[derive(Clone)]
-pub(super) struct Callee {
+pub(in crate::http) struct Callee {
     pool: Arc<Pool>,
     target: Arc<Target>,
 }
 
 impl Callee {
-    pub(super) fn at(address: SocketAddr) -> Self {
+    pub(in crate::http) fn at(address: SocketAddr) -> Self {
         let trust_domain: TrustDomain = "weft.local".parse().unwrap();
         let now = std::time::SystemTime::now();
         let ca = Ca::create(trust_domain.clone(), now).unwrap();
         let id = SpiffeId::workload(&trust_domain, "shop", "frontend").unwrap();
         let identity = Identity::new(ca.issue(&id, Duration::from_secs(60), now).unwrap(), ca.trust_bundle());
-        let pool = Pool::new(Arc::new(Client::new(&identity, Arc::new(Metrics::new()))));
+        let pool = Pool::new(Arc::new(Client::new(&identity, Arc::new(Metrics::new()), Default::default())));
         Self { pool, target: Arc::new(Target { address, identity: None }) }
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
-        within(self.pool.send(&self.target, Hop::Http1, DEADLINE, request)).await
+        self.send_by(Hop::Http1, request).await
+    }
+
+    pub(in crate::http) async fn send_by(
+        &self,
+        hop: Hop,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Unanswered> {
+        within(self.pool.send(&self.target, hop, DEADLINE, &mut request, Keep::Nothing)).await
     }
 
     pub(super) async fn get(&self) -> Result<Response<Body>, Unanswered> {
@@ -54,18 +68,18 @@ pub(super) async fn accept(listener: &TcpListener) -> Peer {
     Peer::new(within(listener.accept()).await.unwrap().0)
 }
 
-fn request(method: Method, body: Body) -> Request<Body> {
+pub(super) fn request(method: Method, body: Body) -> Request<Body> {
     Request::builder().method(method).uri("http://orders/a?b").header("host", "orders").body(body).unwrap()
 }
 
 /// A body that a caller sends with chunks, or with a length that it says.
-async fn upload(length: Option<u64>) -> (Peer, Body) {
+pub(super) async fn upload(length: Option<u64>) -> (Peer, Body) {
     let (caller, connection) = pair().await;
     let framing = length.map_or(decoder::Decoder::Chunked(decoder::Chunked::Size), decoder::Decoder::Length);
     (caller, Body::request(request_body::Served::new(connection).begin_body(framing, false)))
 }
 
-const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+pub(super) const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
 /// A callee that answers the first request with `answer`, then closes if `closes`, and all others with 204. Tells for
 /// each request which connection it came on.
@@ -98,7 +112,7 @@ async fn accept_any(listener: &TcpListener) -> Peer {
 
 impl Peer {
     /// Waits for a request's head; false: the other side has closed.
-    async fn has_request(&mut self) -> bool {
+    pub(super) async fn has_request(&mut self) -> bool {
         loop {
             if let Some(at) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 self.read.drain(..at + 4);
@@ -201,12 +215,11 @@ async fn answers_that_are_ambiguous_are_not_believed() {
         "HTTP/2 200\r\n\r\n",
         "HTTP/1.1 99 X\r\n\r\n",
         "hello",
-        "",
     ] {
         let (callee, _used) = scripted(answer.into(), true).await;
         let unanswered = callee.get().await.unwrap_err();
         assert_eq!(unanswered.error.kind, Kind::Reset, "{answer:?}");
-        assert!(unanswered.request.is_none(), "it was sent: {answer:?}");
+        assert!(!unanswered.untouched, "it was sent: {answer:?}");
     }
     let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(200_000));
     let (callee, _used) = scripted(endless.into(), false).await;
@@ -447,7 +460,7 @@ async fn the_answer_of_a_callee_that_takes_no_more_is_passed_on() {
 
 #[tokio::test]
 async fn a_reset_in_the_middle_is_an_error() {
-    for sent in ["", "HTTP/1.1 200 OK\r\ncontent-le", "HTTP/1.1 200 OK\r\n\r\nto the e"] {
+    for sent in ["H", "HTTP/1.1 200 OK\r\ncontent-le", "HTTP/1.1 200 OK\r\n\r\nto the e"] {
         let (callee, listener) = callee().await;
         let peer = async {
             let mut peer = accept(&listener).await;
@@ -460,6 +473,29 @@ async fn a_reset_in_the_middle_is_an_error() {
             Ok(response) => assert!(read(response.into_body()).await.2, "{sent:?}"),
             Err(unanswered) => assert_eq!(unanswered.error.kind, Kind::Reset),
         }
+    }
+}
+
+/// A listener that closes resets what it has not accepted.
+#[tokio::test]
+async fn a_connection_that_ends_without_a_byte_is_tried_once_more_where_that_is_safe() {
+    for (method, length, connections) in [(Method::GET, None, 2), (Method::POST, None, 1), (Method::PUT, Some(5), 1)] {
+        let (callee, listener) = callee().await;
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = made.clone();
+        let peer = tokio::spawn(async move {
+            loop {
+                let peer = accept(&listener).await;
+                counted.fetch_add(1, Ordering::SeqCst);
+                // What is not read makes the close a reset.
+                peer.stream.readable().await.unwrap();
+            }
+        });
+        let body = if length.is_some() { Body::full("hello") } else { Body::empty() };
+        let unanswered = callee.send(request(method.clone(), body)).await.unwrap_err();
+        assert_eq!((unanswered.error.kind, !unanswered.untouched), (Kind::Reset, true), "{method}");
+        assert_eq!(made.load(Ordering::SeqCst), connections, "{method}");
+        peer.abort();
     }
 }
 

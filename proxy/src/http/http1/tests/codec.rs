@@ -58,7 +58,7 @@ impl AsyncWrite for Slow {
 
 async fn written(mut output: Outgoing, at_once: usize) -> Vec<u8> {
     let mut slow = Slow::new(at_once);
-    within(poll_fn(|cx| output.poll_write(&mut slow, cx))).await.unwrap();
+    within(poll_fn(|cx| output.poll_write(&mut slow, &mut 0, cx))).await.unwrap();
     assert!(output.is_settled());
     slow.taken
 }
@@ -67,7 +67,10 @@ async fn written(mut output: Outgoing, at_once: usize) -> Vec<u8> {
 async fn what_is_written_is_flushed_also_when_that_takes_two_turns() {
     let (mut output, mut slow) = (Outgoing::default(), Slow::new(100));
     output.put(Bytes::from_static(b"hello"), b"");
-    let mut turn = || output.poll_write(&mut slow, &mut Context::from_waker(std::task::Waker::noop())).is_ready();
+    let mut turn = || {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        output.poll_write(&mut slow, &mut 0, &mut cx).is_ready()
+    };
     assert!(!turn(), "written, and held back by a layer below");
     assert!(turn());
     assert_eq!(slow.flushes, 2);

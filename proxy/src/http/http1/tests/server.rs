@@ -443,12 +443,12 @@ async fn a_drain_lets_a_request_finish_and_says_that_it_was_the_last() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_limit() {
     let limit = Duration::from_millis(100);
-    for sent in ["", "GET / HT"] {
+    for sent in ["", "\r\n"] {
         let (mut caller, connection) = pair().await;
         let begun = std::time::Instant::now();
         let serving = tokio::spawn(async move {
             let handler = Arc::new(Answers(tell));
-            serve(connection, limit, &handler, &Drain::new()).await
+            serve(connection, Limits { idle: limit, ..LIMITS }, &handler, &Drain::new()).await
         });
         caller.send(sent).await;
         assert_eq!(caller.fill().await, 0);
@@ -467,7 +467,7 @@ async fn a_connection_is_not_idle_while_it_is_used() {
             tokio::time::sleep(2 * limit).await;
             Response::new(Body::full("slow"))
         }));
-        serve(connection, limit, &handler, &Drain::new()).await
+        serve(connection, Limits { idle: limit, ..LIMITS }, &handler, &Drain::new()).await
     });
     caller.send(GET).await;
     assert_eq!(caller.message().await.1, "slow");

@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+pub use weft_tests::figure::Spread;
 
 use super::{cpu::CpuTime, load::Sample, machine::Machine};
 use crate::scale::Scale;
 
 mod goals;
-mod picture;
 mod pictures;
-mod spread;
 mod table;
 
 pub use goals::{Goal, judge};
 pub use pictures::draw;
-pub use spread::Spread;
 pub use table::table;
 
 #[derive(Default, Serialize)]

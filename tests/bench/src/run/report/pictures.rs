@@ -3,11 +3,9 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::Context;
+use weft_tests::figure::{Bar, bars};
 
-use super::{
-    Report, Run, Spread, WorkFigures,
-    picture::{Bar, bars},
-};
+use super::{Report, Run, Spread, WorkFigures};
 
 pub fn draw(report: &Report, folder: &Path) -> anyhow::Result<()> {
     for work in &report.works {

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use weft_tests::figure::number;
+
 use super::{
     Goal, MemoryFigures, PeerFigures, Report, Run, Spread, WorkFigures,
     pictures::{PERCENTILES, Percentile},
-    spread::number,
 };
 use crate::{run::machine::Machine, scale};
 
