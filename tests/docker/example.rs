@@ -151,8 +151,13 @@ async fn a_sidecar_or_a_program_that_is_killed_comes_back_by_itself() {
         let mut kill = Place::Machine.command("kill");
         kill.args(["-9", &pid]);
         Finished::of(kill, b"", PATIENCE).await.expect_ok();
-        // The program has no restart policy.
+        // The program has no restart policy. To start what the engine has not yet seen end would do nothing.
         if victim == "orders" {
+            within(PATIENCE, "the engine sees its end", async || {
+                let state = shop.project.inspect(victim).await["State"].take();
+                if state["Running"] == false { Ok(()) } else { Err(state.to_string()) }
+            })
+            .await;
             shop.project.compose(&["start", victim]).await.expect_ok();
         }
         within(PATIENCE, "it runs again, and serves", async || {

@@ -20,13 +20,15 @@ pub struct Picked {
     permit: Option<Permit>,
     started: Instant,
     latency: Option<Duration>,
+    /// The latency counts already.
+    observed: bool,
     recorded: bool,
 }
 
 impl Picked {
     pub(super) fn new(endpoint: Arc<Endpoint>, permit: Option<Permit>, started: Instant) -> Self {
         endpoint.load.begin();
-        Self { endpoint, permit, started, latency: None, recorded: false }
+        Self { endpoint, permit, started, latency: None, observed: false, recorded: false }
     }
 
     pub fn endpoint(&self) -> &Arc<Endpoint> {
@@ -48,18 +50,31 @@ impl Picked {
         self.latency.get_or_insert(now.saturating_duration_since(self.started));
     }
 
+    /// Counts the latency of an answer whose head is good. Its outcome may come much later, with the end of its body.
+    pub fn observe_head(&mut self, now: Instant) {
+        self.head_arrived(now);
+        self.observe(Outcome::Success, now);
+    }
+
+    fn observe(&mut self, outcome: Outcome, now: Instant) {
+        let was_observed = std::mem::replace(&mut self.observed, true);
+        let latency = self.latency.unwrap_or_else(|| now.saturating_duration_since(self.started));
+        match outcome {
+            Outcome::Failure(_) => self.endpoint.load.observe_failure(latency, now),
+            _ if was_observed => {}
+            Outcome::Success => self.endpoint.load.observe(latency, now),
+            Outcome::Cancelled => self.endpoint.load.observe_at_least(latency, now),
+        }
+    }
+
     /// Counts the outcome; once. The attempt stays in flight until it is dropped, for as long as its body streams.
     /// `jitter` is random, from 0 to 1. Returns the endpoint's transition that the outcome caused.
     pub fn record(&mut self, outcome: Outcome, now: Instant, jitter: f64) -> Option<Transition> {
         if std::mem::replace(&mut self.recorded, true) {
             return None;
         }
+        self.observe(outcome, now);
         let latency = self.latency.unwrap_or_else(|| now.saturating_duration_since(self.started));
-        match outcome {
-            Outcome::Success => self.endpoint.load.observe(latency, now),
-            Outcome::Failure(_) => self.endpoint.load.observe_failure(latency, now),
-            Outcome::Cancelled => self.endpoint.load.observe_at_least(latency, now),
-        }
         let permit = self.permit.take()?;
         let transition = self.endpoint.breaker.finish(permit, outcome, latency, now, jitter);
         if transition.is_some_and(|transition| transition.to == State::Closed && !transition.dry_run) {

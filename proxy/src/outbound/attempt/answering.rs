@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use http::{HeaderMap, Response};
+use http_body::Body as _;
 
+use super::request::Sent;
 use crate::{
     balance::Picked,
     http::{
@@ -20,13 +22,14 @@ use crate::{
     telemetry::exchange::is_grpc,
 };
 
-/// The response's head is there. A gRPC call is judged by its trailers, everything else by its status; the endpoint's
-/// place and the backend's leave are held until the body ends.
+/// The response's head is there. A gRPC call is judged by its trailers, everything else by its status, and by its body
+/// if that breaks off; the endpoint's place and the backend's leave are held until the body ends.
 pub(super) fn accept(
     backend: &Arc<Backend>,
     leave: Leave,
     picked: Picked,
     response: Response<Body>,
+    sent: Sent,
     limits: Option<Limits>,
     now: Instant,
 ) -> Response<Body> {
@@ -34,9 +37,12 @@ pub(super) fn accept(
     guard.head_arrived(now);
     let (parts, mut body) = response.into_parts();
     let (grpc_status, is_grpc) = (GrpcStatus::of(&parts.headers), is_grpc(&parts.headers));
-    let mut hold = Answering { backend: backend.clone(), guard: Some(guard), picked: Some(picked), _place: place };
-    if !is_grpc || grpc_status.is_some() {
-        hold.judge(classify(parts.status, grpc_status), now);
+    let head = (!is_grpc || grpc_status.is_some()).then(|| classify(parts.status, grpc_status));
+    let mut hold = Answering { backend: backend.clone(), guard: Some(guard), picked, head, sent, _place: place };
+    match head {
+        Some(Outcome::Success) if !hold.is_probe() && !body.is_end_stream() => hold.picked.observe_head(now),
+        Some(outcome) => hold.judge(outcome, now),
+        None => {}
     }
     if let Some(limits) = limits {
         body = Limited::body(body, limits, if is_grpc { Of::GrpcAnswer } else { Of::Answer });
@@ -49,47 +55,58 @@ struct Answering {
     backend: Arc<Backend>,
     /// `None` when the answer has been judged.
     guard: Option<Guard>,
-    picked: Option<Picked>,
+    picked: Picked,
+    /// What the head says; `None`: the trailers will.
+    head: Option<Outcome>,
+    sent: Sent,
     /// Of the backend's bulkhead.
     _place: Option<Place>,
 }
 
 impl Answering {
-    fn judge(&mut self, outcome: Outcome, now: Instant) {
-        if let Some(picked) = &mut self.picked {
-            let transition = picked.record(outcome, now, rand::random());
-            let endpoint = picked.endpoint().id.as_str();
-            self.backend.report(Some(endpoint), transition);
-        }
-        if let Some(guard) = self.guard.take() {
-            self.backend.finish(guard, outcome, now);
-        }
+    fn is_probe(&self) -> bool {
+        self.picked.endpoint().breaker.is_probing() || self.backend.breaker.is_probing()
     }
 
-    fn judge_trailers(&mut self, trailers: Option<&HeaderMap>) {
-        if self.guard.is_some() {
-            // A gRPC response that ends without a status is broken (gRPC over HTTP/2, "Responses").
+    /// Only the first judgement counts.
+    fn judge(&mut self, outcome: Outcome, now: Instant) {
+        let Some(guard) = self.guard.take() else { return };
+        let transition = self.picked.record(outcome, now, rand::random());
+        self.backend.report(Some(&self.picked.endpoint().id), transition);
+        self.backend.finish(guard, outcome, now);
+    }
+
+    /// The answer came whole.
+    fn judge_whole(&mut self, trailers: Option<&HeaderMap>) {
+        // A gRPC response that ends without a status is broken (gRPC over HTTP/2, "Responses").
+        let by_trailers = || {
             let status = trailers.and_then(GrpcStatus::of).unwrap_or(GrpcStatus::UNKNOWN);
-            self.judge(classify(http::StatusCode::OK, Some(status)), Instant::now());
-        }
+            classify(http::StatusCode::OK, Some(status))
+        };
+        self.judge(self.head.unwrap_or_else(by_trailers), Instant::now());
     }
 }
 
 impl Hold for Answering {
-    /// A call that streams may take hours to its trailers. While a circuit probes, the first message tells that the
-    /// backend works, so that no stream holds a probe's place.
+    /// A call that streams may take hours to its end. While a circuit probes, the first message tells that the backend
+    /// works, so that no stream holds a probe's place.
     fn began(&mut self) {
-        let endpoint_probes = self.picked.as_ref().is_some_and(|picked| picked.endpoint().breaker.is_probing());
-        if self.guard.is_some() && (endpoint_probes || self.backend.breaker.is_probing()) {
+        if self.guard.is_some() && self.is_probe() {
             self.judge(Outcome::Success, Instant::now());
         }
     }
 
     fn ended(mut self: Box<Self>, end: End<'_>) {
+        if self.guard.is_none() {
+            return;
+        }
         match end {
-            End::Complete { trailers } => self.judge_trailers(trailers),
+            End::Complete { trailers } => self.judge_whole(trailers),
+            // HTTP/2 does not say which side broke a stream off; the request's body does.
+            End::Failed if self.sent.is_broken() => self.judge(Outcome::Cancelled, Instant::now()),
             End::Failed => self.judge(Outcome::Failure(Cause::Reset), Instant::now()),
-            End::Dropped => self.judge(Outcome::Cancelled, Instant::now()),
+            // The caller has seen enough: what it saw was good, unless that was still to be said.
+            End::Dropped => self.judge(self.head.unwrap_or(Outcome::Cancelled), Instant::now()),
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) use repeat::{Repeat, Tried, explained};
 pub(super) use request::prepare;
 
 use once::{Attempted, Failed, How, discard, ended};
-use request::Outgoing;
+use request::{Outgoing, Sent};
 
 /// What stays the same for all attempts of one request.
 pub(super) struct Call<'a> {
@@ -89,7 +89,7 @@ impl Call<'_> {
                 }
             }
         };
-        self.conclude(leave, attempted, made, stop, exchange)
+        self.conclude(leave, attempted, outgoing.sent, made, stop, exchange)
     }
 
     /// What the caller gets, and how the backend is judged.
@@ -97,6 +97,7 @@ impl Call<'_> {
         &self,
         leave: Leave,
         attempted: Attempted,
+        sent: Sent,
         made: u32,
         stop: Option<Stop>,
         exchange: &mut Exchange,
@@ -120,7 +121,7 @@ impl Call<'_> {
                     response.headers_mut().append(PROXY_STATUS, note);
                 }
                 let (endpoint, limits) = (picked.endpoint().clone(), self.deadline.of_bodies(self.backend));
-                Ok((answering::accept(self.backend, leave, picked, response, limits, now), endpoint))
+                Ok((answering::accept(self.backend, leave, picked, response, sent, limits, now), endpoint))
             }
             Err(Failed { error, .. }) => {
                 self.backend.finish(leave.guard, outcome(&error), now);

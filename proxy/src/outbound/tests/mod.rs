@@ -3,6 +3,7 @@
 
 mod affinity;
 mod app;
+mod broken_off;
 mod bulkhead;
 mod calls;
 mod hedging;
