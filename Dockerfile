@@ -17,14 +17,13 @@ RUN set -eu; \
         arm64) triple=aarch64-unknown-linux-gnu gcc=aarch64-linux-gnu linker=aarch64-linux-gnu-gcc ;; \
         *) echo "weft is not built for $TARGETARCH, but for amd64 and arm64" >&2; exit 1 ;; \
     esac; \
+    printf '[build]\ntarget = "%s"\n' "$triple" >/target.toml; \
     if [ "$TARGETARCH" != "$BUILDARCH" ]; then \
         apt-get update; \
         apt-get install -y --no-install-recommends "gcc-$gcc" "libc6-dev-$TARGETARCH-cross"; \
         rustup target add "$triple"; \
-        printf '[target.%s]\nlinker = "%s"\n[env]\nCC_%s = "%s"\n' "$triple" "$linker" "$triple" "$linker" >/cross.toml; \
-    fi; \
-    printf '[build]\ntarget = "%s"\n' "$triple" >/target.toml; \
-    cat /cross.toml >>/target.toml 2>/dev/null || true
+        printf '[target.%s]\nlinker = "%s"\n[env]\nCC_%s = "%s"\n' "$triple" "$linker" "$triple" "$linker" >>/target.toml; \
+    fi
 WORKDIR /src
 COPY . .
 ARG PROFILE=dist

@@ -50,7 +50,7 @@ pub async fn answers(site: &Site, load: &Load, target: &Target) -> anyhow::Resul
     }
 }
 
-/// Holds for peers whose inbound proxy speaks HTTP.
+/// Holds for peers whose inbound proxy speaks HTTP, or carries it as bytes.
 pub async fn wants_certificates(running: &Running) -> anyhow::Result<()> {
     let Some((inbound, identity)) = &running.inbound else { return Ok(()) };
     // In TLS 1.3 a client learns only from its first read that it was refused. Whoever is let in reads an answer, or

@@ -41,7 +41,6 @@ pub async fn run(
     let mut contestants = Vec::new();
     for peer in peers {
         if !work.takes(peer) {
-            work.refusal(peer).into_iter().for_each(|why| left_out.say(why));
             continue;
         }
         let prepared = prepare(site, work, &app, peer).await;
@@ -67,7 +66,7 @@ async fn prepare(site: &Site, work: &Work, app: &App, peer: &Peer) -> anyhow::Re
     let running = peer.start(&order).await.context("it does not start")?;
     let target = Target { entry: running.entry, inbound: running.inbound.clone(), pinned: work.pinned };
     honesty::answers(site, &work.load, &target).await.context("it does not answer")?;
-    if work.shape == Shape::Pair {
+    if work.shape != Shape::Hop {
         honesty::wants_certificates(&running).await?;
     }
     if work.pinned {

@@ -78,17 +78,10 @@ impl Work {
                 let speaks = self.speaks_between(*between, true);
                 speaks && (self.shape == Shape::Pair || *between == Protocol::H1)
             }
-            Peer::Weft(Variant::Plain) => self.shape != Shape::Tunnel,
+            Peer::Weft(Variant::Plain) | Peer::Haproxy => true,
             Peer::Weft(_) => variants,
-            Peer::Haproxy => true,
             Peer::Given(_) => self.shape == Shape::Pair && self.load.speaks() == Protocol::H1,
         }
-    }
-
-    /// What is to be said where weft itself cannot do a work.
-    pub fn refusal(&self, peer: &Peer) -> Option<String> {
-        let not_yet = *peer == Peer::Weft(Variant::Plain) && self.shape == Shape::Tunnel;
-        not_yet.then(|| format!("weft at work ({}): it does not carry opaque TCP yet", self.id))
     }
 
     /// HTTP/2 stays what it is; HTTP/1.1 can travel as either.
@@ -126,6 +119,6 @@ mod tests {
         assert!(!work("c").takes(&h1) && work("c").takes(&h2));
         assert!(work("h").takes(&h1) && !work("h").takes(&h2));
         assert!(!work("g-tls").takes(&h2) && !work("g-tls").takes(&Peer::Direct));
-        assert!(!work("f").takes(&Peer::Weft(Variant::Plain)) && !work("b").takes(&Peer::Weft(Variant::AccessLog)));
+        assert!(work("f").takes(&Peer::Weft(Variant::Plain)) && !work("b").takes(&Peer::Weft(Variant::AccessLog)));
     }
 }

@@ -14,6 +14,7 @@ mod bare;
 mod envoy;
 mod given;
 mod haproxy;
+mod tunnel;
 mod weft;
 
 pub use given::Recipe;

@@ -8,14 +8,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use weft_certs::{Ca, Identity, SpiffeId, TrustBundle, tls};
 
-use super::{Order, Protocol, Running, Shape, Side};
+use super::{Order, Protocol, Running, Shape, Side, tunnel::Tunnel};
 use crate::{
     run::{
         process::{Process, address},
@@ -40,8 +40,9 @@ pub enum Variant {
 
 impl Variant {
     /// What a sidecar says that it speaks to another one.
-    fn alpn(self, front: Protocol) -> &'static [u8] {
-        match (self, front) {
+    fn alpn(self, order: &Order<'_>) -> &'static [u8] {
+        match (self, order.front) {
+            _ if order.shape == Shape::Tunnel => b"weft-tcp",
             (Self::Plain | Self::AccessLog, Protocol::H1) => b"weft-http/1.1",
             (Self::Http2App, _) | (_, Protocol::H2) => b"weft-h2",
         }
@@ -49,21 +50,25 @@ impl Variant {
 }
 
 pub async fn start(order: &Order<'_>, variant: Variant) -> anyhow::Result<Running> {
-    ensure!(order.shape != Shape::Tunnel, "weft does not carry opaque TCP yet");
     let mut control_plane = ControlPlane::start(order.site).await?;
     let app = order.app.address(if variant == Variant::Http2App { Protocol::H2 } else { order.front });
     control_plane.apply(&resources(order.shape, variant, app)).await?;
 
     let mut running = Running::nothing(app);
-    if order.shape == Shape::Pair {
+    if order.shape != Shape::Hop {
         let serve = ["--service", SERVICE, "--app", &app.to_string()];
         let inbound = control_plane.sidecar(order.site, SERVICE, &serve).await?;
-        running.inbound = Some((inbound.inbound, control_plane.client_of_the_mesh(variant.alpn(order.front))?));
+        running.inbound = Some((inbound.inbound, control_plane.client_of_the_mesh(variant.alpn(order))?));
         running.sides.push(inbound.side("inbound"));
         running._keep.push(Box::new(inbound.process));
     }
     let outbound = control_plane.sidecar(order.site, "caller", &[]).await?;
     running.entry = outbound.outbound;
+    if order.shape == Shape::Tunnel {
+        let tunnel = Tunnel::through(outbound.outbound, format!("{SERVICE}:80")).await?;
+        running.entry = tunnel.address;
+        running._keep.push(Box::new(tunnel));
+    }
     running.sides.insert(0, outbound.side(if order.shape == Shape::Hop { "hop" } else { "outbound" }));
     running._keep.push(Box::new(outbound.process));
     running._keep.push(Box::new(control_plane));
@@ -77,8 +82,9 @@ fn resources(shape: Shape, variant: Variant, app: SocketAddr) -> Vec<Value> {
     let mut resources = Vec::new();
     if shape == Shape::Hop {
         resources.push(service(json!({ "static": [{ "address": app.to_string() }] })));
-    } else if variant == Variant::Http2App {
-        let ports = json!([{ "port": 80, "protocol": "http2" }]);
+    } else if shape == Shape::Tunnel || variant == Variant::Http2App {
+        let protocol = if shape == Shape::Tunnel { "tcp" } else { "http2" };
+        let ports = json!([{ "port": 80, "protocol": protocol }]);
         resources.push(service(json!({ "ports": ports, "workloads": { "service": SERVICE } })));
     }
     if variant == Variant::AccessLog {
