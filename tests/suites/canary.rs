@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use weft_tests::{Connection, ControlPlane, Sidecar, Workload, binomial_interval, request, split, versions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use weft_tests::{
+    Connection, ControlPlane, Sidecar, Workload, binomial_interval, open_tunnel, request, split, versions,
+};
 
 const REQUESTS: u64 = 800;
 
@@ -50,6 +53,36 @@ async fn the_split_is_that_of_the_weights() {
     mesh.control_plane.apply(&split("orders", 0, 1)).await;
     let answers = mesh.who_answers(100).await;
     assert!(answers.values().all(|version| version == "v2"), "a weight of 0 gets nothing");
+}
+
+/// A `TCPRoute` knows nothing of what is inside: here HTTP, which tells who answers.
+#[tokio::test]
+async fn connections_are_split_whatever_they_carry() {
+    let mesh = mesh().await;
+    let route =
+        |v1, v2| split("orders", v1, v2).replace("HTTPRoute", "TCPRoute").replace("k8s.io/v1\n", "k8s.io/v1alpha2\n");
+    // Where there is a route for requests, that decides.
+    let warned = mesh.control_plane.weft_with_input(&["apply", "-f", "-"], &route(90, 10)).await;
+    assert!(warned.stderr.contains("HTTPRoute default/orders is attached"), "{warned:?}");
+    mesh.control_plane.weft(&["delete", "httproute", "orders"]).await.expect_ok();
+    mesh.control_plane.settled().await;
+    let v2 = async |connections: u64| {
+        let mut v2 = 0;
+        for _ in 0..connections {
+            let mut tunnel = open_tunnel(mesh.caller.outbound(), "orders:80").await;
+            tunnel.write_all(b"GET / HTTP/1.1\r\nhost: orders\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            tunnel.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("weft-server-id"), "{answer}");
+            v2 += u64::from(answer.ends_with("v2"));
+        }
+        v2
+    };
+    let seen = v2(400).await;
+    let expected = binomial_interval(400, 0.1);
+    assert!(expected.contains(&seen), "{seen} of 400 connections went to v2, expected {expected:?}");
+    mesh.control_plane.apply(&route(0, 1)).await;
+    assert_eq!(v2(50).await, 50, "a weight of 0 gets nothing");
 }
 
 #[tokio::test]

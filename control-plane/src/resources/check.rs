@@ -23,11 +23,13 @@ use super::{
 /// Every problem among `objects`. `services` are the ports that registered workloads imply.
 pub fn check(objects: &Objects, services: &BTreeSet<ServicePort>) -> Vec<Problem> {
     let (targets, guarded, limited) = (targets(objects), guarded(objects), limited(objects));
-    let mesh = Mesh { objects, catalog: Catalog::new(objects, services), targets, guarded, limited };
-    const RELATING: [Kind; 6] = [
+    let (catalog, routes) = (Catalog::new(objects, services), by_parent(objects));
+    let mesh = Mesh { objects, catalog, routes, targets, guarded, limited };
+    const RELATING: [Kind; 7] = [
         Kind::HttpRoute,
         Kind::GrpcRoute,
         Kind::TlsRoute,
+        Kind::TcpRoute,
         Kind::TrafficPolicy,
         Kind::AccessPolicy,
         Kind::RateLimitPolicy,
@@ -38,6 +40,10 @@ pub fn check(objects: &Objects, services: &BTreeSet<ServicePort>) -> Vec<Problem
         match &object.spec {
             Spec::HttpRoute(route) | Spec::GrpcRoute(route) | Spec::TlsRoute(route) => {
                 mesh.check_route(object.key.kind, route, &mut report);
+            }
+            Spec::TcpRoute(route) => {
+                mesh.check_route(object.key.kind, route, &mut report);
+                mesh.check_alone(&object.key, route, &mut report);
             }
             Spec::TrafficPolicy(policy) => mesh.check_policy(&object.key, policy, &mut report),
             Spec::AccessPolicy(policy) => mesh.check_access(&object.key, policy, &mut report),
@@ -53,9 +59,23 @@ pub fn check(objects: &Objects, services: &BTreeSet<ServicePort>) -> Vec<Problem
 struct Mesh<'a> {
     objects: &'a Objects,
     catalog: Catalog<'a>,
+    routes: BTreeMap<&'a ServiceName, Vec<(&'a Key, &'a Parent)>>,
     targets: BTreeMap<&'a Target, Vec<&'a Key>>,
     guarded: BTreeMap<&'a ServiceName, Vec<&'a Key>>,
     limited: BTreeMap<&'a ServiceName, Vec<&'a Key>>,
+}
+
+/// The routes of each service, in the order in which a port follows them.
+fn by_parent(objects: &Objects) -> BTreeMap<&ServiceName, Vec<(&Key, &Parent)>> {
+    let mut found: BTreeMap<&ServiceName, Vec<(&Key, &Parent)>> = BTreeMap::new();
+    for kind in Kind::ROUTES {
+        for object in objects.of_kind(kind) {
+            for parent in object.route().into_iter().flat_map(|route| &route.parents) {
+                found.entry(&parent.service).or_default().push((&object.key, parent));
+            }
+        }
+    }
+    found
 }
 
 /// The objects of each target, where `target` says what an object's is.
@@ -116,6 +136,26 @@ impl Mesh<'_> {
         }
     }
 
+    /// Of a `TCPRoute`: which other route decides on its ports.
+    fn check_alone(&self, key: &Key, route: &RouteSpec, report: &mut Report) {
+        for (index, parent) in route.parents.iter().enumerate() {
+            let Ok(ports) = self.catalog.existing(&parent.service) else { continue };
+            let routes = || self.routes.get(&parent.service).into_iter().flatten();
+            let first = |port: &Port| {
+                let acts = |(key, other): &&(&Key, &Parent)| other.names(port) && acts_on(key.kind, port.protocol);
+                routes().find(acts).map(|(key, _)| *key)
+            };
+            for port in ports.iter().filter(|port| parent.names(port)) {
+                let Some(winner) = first(port).filter(|winner| *winner != key) else { continue };
+                let port = parent.service.port(port.number);
+                let why =
+                    format_args!("is attached to {port} as well and comes first, so that this one has no effect there");
+                let path = Path::spec().field("parentRefs").index(index);
+                report.conflict(&path, winner, why, "a port has one TCPRoute, and no route of another kind then");
+            }
+        }
+    }
+
     fn check_rule(&self, kind: Kind, rule: &RouteRule, path: &Path, report: &mut Report) {
         let filters = path.field("filters");
         for mirror in &rule.mirrors {
@@ -161,6 +201,7 @@ impl Mesh<'_> {
             let reason = format!("the route could never act: {}", declared.collect::<Vec<_>>().join(", "));
             let hint = match kind {
                 Kind::TlsRoute => "a TLSRoute is for ports that speak tls".to_owned(),
+                Kind::TcpRoute => "a TCPRoute is for ports that speak tcp or tls".to_owned(),
                 _ => format!("{kind} is for ports that speak http, http2 or grpc"),
             };
             report.error_with_hint(path, reason, hint);
@@ -173,6 +214,7 @@ impl Mesh<'_> {
         if let Some(port) = self.catalog.port(&name).filter(|port| !can_be_sent_to(kind, port.protocol)) {
             let reason = match kind {
                 Kind::TlsRoute => format!("{}, and would be sent TLS", declared(&name, &port)),
+                Kind::TcpRoute => format!("{}, and would be sent bytes of any protocol", declared(&name, &port)),
                 _ => format!("{}, and would be sent requests of HTTP", declared(&name, &port)),
             };
             report.error(path, reason);
@@ -236,7 +278,8 @@ impl Mesh<'_> {
         }
         // The first by name counts, as where the snapshot is compiled.
         if let Some(winner) = self.targets.get(&policy.target).and_then(|keys| keys.first()).filter(|it| **it != key) {
-            report.conflict(&path, winner);
+            let why = "has the same target and comes first by name, so that this one has no effect";
+            report.conflict(&path, winner, why, "write both as one");
         }
         self.check_fallback(policy, report);
     }

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::nearest::did_you_mean;
 
 pub const GATEWAY_API_VERSION: &str = "gateway.networking.k8s.io/v1";
+/// Of kinds that Gateway API calls experimental.
+pub const GATEWAY_API_ALPHA_VERSION: &str = "gateway.networking.k8s.io/v1alpha2";
 pub const WEFT_API_VERSION: &str = "weft.dev/v1alpha1";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,6 +19,8 @@ pub enum Kind {
     GrpcRoute,
     #[serde(rename = "TLSRoute")]
     TlsRoute,
+    #[serde(rename = "TCPRoute")]
+    TcpRoute,
     MeshService,
     TrafficPolicy,
     AccessPolicy,
@@ -32,10 +36,11 @@ pub struct UnknownKind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::HttpRoute,
         Kind::GrpcRoute,
         Kind::TlsRoute,
+        Kind::TcpRoute,
         Kind::MeshService,
         Kind::TrafficPolicy,
         Kind::AccessPolicy,
@@ -43,12 +48,16 @@ impl Kind {
         Kind::MeshConfig,
     ];
 
+    /// Those of routes, the more special first, as Gateway API orders them.
+    pub const ROUTES: [Kind; 4] = [Kind::GrpcRoute, Kind::HttpRoute, Kind::TlsRoute, Kind::TcpRoute];
+
     /// As it is written in YAML.
     pub fn name(self) -> &'static str {
         match self {
             Kind::HttpRoute => "HTTPRoute",
             Kind::GrpcRoute => "GRPCRoute",
             Kind::TlsRoute => "TLSRoute",
+            Kind::TcpRoute => "TCPRoute",
             Kind::MeshService => "MeshService",
             Kind::TrafficPolicy => "TrafficPolicy",
             Kind::AccessPolicy => "AccessPolicy",
@@ -60,6 +69,7 @@ impl Kind {
     pub fn api_version(self) -> &'static str {
         match self {
             Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute => GATEWAY_API_VERSION,
+            Kind::TcpRoute => GATEWAY_API_ALPHA_VERSION,
             Kind::MeshService | Kind::TrafficPolicy | Kind::AccessPolicy | Kind::RateLimitPolicy | Kind::MeshConfig => {
                 WEFT_API_VERSION
             }

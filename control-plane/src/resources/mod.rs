@@ -59,7 +59,9 @@ impl Object {
     /// What it says, if it is a route.
     pub fn route(&self) -> Option<&RouteSpec> {
         match &self.spec {
-            Spec::HttpRoute(route) | Spec::GrpcRoute(route) | Spec::TlsRoute(route) => Some(route),
+            Spec::HttpRoute(route) | Spec::GrpcRoute(route) | Spec::TlsRoute(route) | Spec::TcpRoute(route) => {
+                Some(route)
+            }
             Spec::MeshService(_)
             | Spec::TrafficPolicy(_)
             | Spec::AccessPolicy(_)
@@ -75,6 +77,7 @@ pub enum Spec {
     HttpRoute(RouteSpec),
     GrpcRoute(RouteSpec),
     TlsRoute(RouteSpec),
+    TcpRoute(RouteSpec),
     MeshService(MeshServiceSpec),
     // Boxed: they are large and few, services are small and many.
     TrafficPolicy(Box<TrafficPolicySpec>),

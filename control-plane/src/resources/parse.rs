@@ -173,6 +173,7 @@ fn read_spec(kind: Kind, spec: Value, key: Option<&Key>, report: &mut Report) ->
         Kind::HttpRoute => Some(Spec::HttpRoute(route::read_http(typed(spec, report)?, namespace, report))),
         Kind::GrpcRoute => Some(Spec::GrpcRoute(route::read_grpc(typed(spec, report)?, namespace, report))),
         Kind::TlsRoute => Some(Spec::TlsRoute(route::read_tls(typed(spec, report)?, namespace, report))),
+        Kind::TcpRoute => Some(Spec::TcpRoute(route::read_tcp(typed(spec, report)?, namespace, report))),
         Kind::MeshService => {
             let written: mesh_service::Written = typed(spec, report)?;
             written.read(report).map(Spec::MeshService)

@@ -177,9 +177,8 @@ impl Report {
     }
 
     /// `winner` holds in place of the object.
-    pub fn conflict(&mut self, path: &Path, winner: impl fmt::Display) {
-        let reason = format!("{winner} has the same target and comes first by name, so that this one has no effect");
-        let problem = Problem::new(path.as_str(), reason).hint("write both as one".to_owned()).warning();
+    pub fn conflict(&mut self, path: &Path, winner: impl fmt::Display, why: impl fmt::Display, hint: &str) {
+        let problem = Problem::new(path.as_str(), format!("{winner} {why}")).hint(hint.to_owned()).warning();
         self.problems.push(Problem { conflicts_with: Some(winner.to_string()), ..problem });
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use gateway_api::{
-    experimental::{grpcroutes::GrpcRouteSpec, httproutes::HttpRouteSpec},
+    experimental::{grpcroutes::GrpcRouteSpec, httproutes::HttpRouteSpec, tcproutes::TcpRouteSpec},
     tlsroutes::TlsRouteSpec,
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -32,6 +32,7 @@ pub(super) fn of_spec(kind: Kind) -> &'static Value {
     static HTTP_ROUTE: LazyLock<Value> = LazyLock::new(schema::<HttpRouteSpec>);
     static GRPC_ROUTE: LazyLock<Value> = LazyLock::new(schema::<GrpcRouteSpec>);
     static TLS_ROUTE: LazyLock<Value> = LazyLock::new(schema::<TlsRouteSpec>);
+    static TCP_ROUTE: LazyLock<Value> = LazyLock::new(schema::<TcpRouteSpec>);
     static MESH_SERVICE: LazyLock<Value> = LazyLock::new(schema::<mesh_service::Written>);
     static TRAFFIC_POLICY: LazyLock<Value> = LazyLock::new(schema::<traffic_policy::Written>);
     static ACCESS_POLICY: LazyLock<Value> = LazyLock::new(schema::<access_policy::Written>);
@@ -41,6 +42,7 @@ pub(super) fn of_spec(kind: Kind) -> &'static Value {
         Kind::HttpRoute => &HTTP_ROUTE,
         Kind::GrpcRoute => &GRPC_ROUTE,
         Kind::TlsRoute => &TLS_ROUTE,
+        Kind::TcpRoute => &TCP_ROUTE,
         Kind::MeshService => &MESH_SERVICE,
         Kind::TrafficPolicy => &TRAFFIC_POLICY,
         Kind::AccessPolicy => &ACCESS_POLICY,

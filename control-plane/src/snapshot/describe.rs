@@ -17,7 +17,10 @@ pub fn describe_routes(destination: &Destination) -> Vec<RouteLine> {
         let names = format!("TLS for {}", route.hostnames.join(", "));
         describe(names, route.rule, service)
     });
-    requests.chain(connections).collect()
+    // With routes, it is that of a TCPRoute.
+    let bytes = service.opaque_rule.filter(|_| service.routes.is_empty());
+    let bytes = bytes.and_then(|rule| describe("any connection".to_owned(), rule, service));
+    requests.chain(connections).chain(bytes).collect()
 }
 
 fn what(route: &Route, service: &Service) -> String {

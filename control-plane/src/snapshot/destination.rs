@@ -3,7 +3,8 @@
 //! Precedence is that of Gateway API across all routes of the port: the more special path ([`Rank`]), a method, more
 //! headers, more query parameters, then the route's namespace and name (resources have no age here), then the order in
 //! the route. `GRPCRoute`s come before `HTTPRoute`s. Of `TLSRoute`s an exact server name comes before a wildcard, and of
-//! wildcards the longer.
+//! wildcards the longer. A `TCPRoute` is for all that comes, so that the first decides alone, and only where no route of
+//! another kind is attached.
 //!
 //! Whatever is attached is all that may happen on the port: what cannot be held against it, because it is carried as
 //! bytes, is refused. A route that cannot act on what the port is declared to speak is not attached to it.
@@ -34,13 +35,15 @@ pub(super) fn compile(name: &ServicePort, inventory: Inventory<'_>) -> Option<Se
     }
     let rules: Vec<Rule> =
         attached.iter().map(|attached| compile_rule(&name.service_name(), *attached, inventory)).collect();
+    // Nothing has to be detected where all is carried as bytes.
+    let (bytes, detected) = (decides_alone(&attached), port.protocol == Protocol::Detect);
     Some(Service {
-        protocol: port.protocol,
+        protocol: if bytes && detected { Protocol::Tcp } else { port.protocol },
         routes: by_precedence(&attached),
         backends: backend::closure(rules.iter().flat_map(Rule::backends).cloned(), inventory),
         rules,
         tls_routes: by_server_name(&attached),
-        opaque_rule: None,
+        opaque_rule: bytes.then_some(0),
     })
 }
 
@@ -63,7 +66,16 @@ fn attached<'a>(name: &ServicePort, port: &Port, inventory: Inventory<'a>) -> Ve
     let rules = |(key, route): (&'a Key, &'a RouteSpec)| {
         (0..).zip(&route.rules).map(move |(index, rule)| Attached { key, route, index, rule })
     };
-    routes.flat_map(rules).collect()
+    let mut attached: Vec<Attached<'_>> = routes.flat_map(rules).collect();
+    if !decides_alone(&attached) {
+        attached.retain(|attached| attached.key.kind != Kind::TcpRoute);
+    }
+    attached
+}
+
+/// Whether the first is a `TCPRoute`: they come last.
+fn decides_alone(attached: &[Attached<'_>]) -> bool {
+    attached.first().is_some_and(|first| first.key.kind == Kind::TcpRoute)
 }
 
 /// Without a route, everything goes to the service itself.
@@ -123,7 +135,7 @@ fn compile_rule(
     };
     let policies = match key.kind {
         // A connection has no answer that could be waited for.
-        Kind::TlsRoute => Policies { timeouts: Timeouts::NONE, ..Policies::default() },
+        Kind::TlsRoute | Kind::TcpRoute => Policies { timeouts: Timeouts::NONE, ..Policies::default() },
         _ => Policies {
             mirrors: rule.mirrors.iter().map(|mirror| copies(mirror, inventory)).collect(),
             cors: rule.cors.as_ref().map(|(_, cors)| cors.clone()),

@@ -33,8 +33,8 @@ pub(super) struct Inventory<'a> {
 impl Relations {
     pub fn new(objects: &Objects) -> Self {
         let mut relations = Self::default();
-        // Gateway API: the more special kind of route first. The others follow by namespace and name, as the keys do.
-        for kind in [Kind::GrpcRoute, Kind::HttpRoute, Kind::TlsRoute] {
+        // Within a kind by namespace and name, as the keys are.
+        for kind in Kind::ROUTES {
             objects.of_kind(kind).for_each(|object| relations.add_route(object));
         }
         for object in objects.of_kind(Kind::TrafficPolicy) {

@@ -57,7 +57,7 @@ impl Touched {
                 selected(object).into_iter().for_each(|registered| self.add_service(registered));
                 self.what.extend(addresses::listed(object).map(Use::Address));
             }
-            Spec::HttpRoute(_) | Spec::GrpcRoute(_) | Spec::TlsRoute(_) => self.add_parents(object),
+            Spec::HttpRoute(_) | Spec::GrpcRoute(_) | Spec::TlsRoute(_) | Spec::TcpRoute(_) => self.add_parents(object),
             Spec::TrafficPolicy(policy) => match &policy.target {
                 Target::Service(service) => self.add_service(service.clone()),
                 // A route that has changed as well is a difference of its own.

@@ -20,7 +20,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub struct Get {
-    /// The kind: HTTPRoute, GRPCRoute, TLSRoute, MeshService, TrafficPolicy, AccessPolicy, RateLimitPolicy or
+    /// The kind: HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, MeshService, TrafficPolicy, AccessPolicy, RateLimitPolicy or
     /// MeshConfig; small letters and plurals do
     kind: Option<String>,
 

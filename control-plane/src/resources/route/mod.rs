@@ -1,4 +1,4 @@
-//! Routes: `HTTPRoute`, `GRPCRoute` and `TLSRoute` of Gateway API, attached to services (GAMMA), read into one form.
+//! Routes: `HTTPRoute`, `GRPCRoute`, `TLSRoute` and `TCPRoute` of Gateway API, attached to services (GAMMA), read into one form.
 //!
 //! The crate `gateway-api` says what a route may hold; this module says which of it weft carries out, and refuses the
 //! rest, because a filter that is accepted and then ignored is worse than an error. All kinds become the same
@@ -15,6 +15,7 @@ mod mirror;
 mod parents;
 mod retry;
 mod session;
+mod tcp;
 mod timeouts;
 mod tls;
 
@@ -33,6 +34,7 @@ pub(super) use grpc::read as read_grpc;
 pub(super) use http::read as read_http;
 pub(super) use matches::{read_header_name, read_match};
 pub use session::SessionSpec;
+pub(super) use tcp::read as read_tcp;
 pub(super) use tls::read as read_tls;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -64,9 +66,9 @@ impl Parent {
 pub fn acts_on(kind: Kind, protocol: Protocol) -> bool {
     match protocol {
         Protocol::Detect => true,
-        Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => kind != Kind::TlsRoute,
-        Protocol::Tcp => false,
-        Protocol::Tls => kind == Kind::TlsRoute,
+        Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => !matches!(kind, Kind::TlsRoute | Kind::TcpRoute),
+        Protocol::Tcp => kind == Kind::TcpRoute,
+        Protocol::Tls => matches!(kind, Kind::TlsRoute | Kind::TcpRoute),
     }
 }
 
@@ -77,7 +79,7 @@ pub fn can_be_sent_to(kind: Kind, protocol: Protocol) -> bool {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteRule {
-    /// Any of them is enough. At least one; none in a `TLSRoute`, whose hostnames say what it is for.
+    /// Any of them is enough. At least one; none in a `TLSRoute`, whose hostnames say what it is for, and in a `TCPRoute`.
     pub matches: Vec<RankedMatch>,
     pub filters: Filters,
     pub action: RouteAction,

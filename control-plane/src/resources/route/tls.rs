@@ -3,15 +3,11 @@
 
 use std::net::IpAddr;
 
-use gateway_api::tlsroutes::{TlsRouteRules, TlsRouteSpec};
-use weft_proxy_api::{name::is_label, route::Filters};
+use gateway_api::tlsroutes::TlsRouteSpec;
+use weft_proxy_api::name::is_label;
 
-use super::{
-    RouteAction, RouteRule, RouteSpec, backends::read_backends, filters::same_shape, http::check_rules,
-    parents::read_parents,
-};
+use super::{RouteSpec, filters::same_shape, http::check_rules, parents::read_parents, tcp::read_rules};
 use crate::resources::{
-    RequestSpec,
     mesh_service::LABEL,
     problem::{Path, Report},
 };
@@ -21,36 +17,10 @@ pub fn read(spec: TlsRouteSpec, namespace: &str, report: &mut Report) -> RouteSp
     let parents = read_parents(parents, namespace, report);
     check_hostnames(&spec.hostnames, &Path::spec().field("hostnames"), report);
     check_rules(spec.rules.iter().map(|rule| rule.name.as_deref()), report);
-    let path = Path::spec().field("rules");
-    let mut rules = Vec::new();
-    for (index, rule) in spec.rules.into_iter().enumerate() {
-        let path = path.index(index);
-        if index > 0 {
-            let reason = "the rules of a TLSRoute are for the same hostnames, so that only the first is ever used";
-            report.error(&path, reason);
-        }
-        rules.push(read_rule(rule, namespace, &path, report));
-    }
+    let backends = spec.rules.iter().map(|rule| rule.backend_refs.iter().map(same_shape).collect());
+    let why = "the rules of a TLSRoute are for the same hostnames, so that only the first is ever used";
+    let rules = read_rules(backends, why, namespace, report);
     RouteSpec { parents, hostnames: spec.hostnames, rules }
-}
-
-fn read_rule(rule: TlsRouteRules, namespace: &str, path: &Path, report: &mut Report) -> RouteRule {
-    let backends = match rule.backend_refs.is_empty() {
-        true => {
-            report.error(&path.field("backendRefs"), "the list is empty, so that the rule leads nowhere");
-            Vec::new()
-        }
-        false => read_backends(rule.backend_refs.iter().map(same_shape).collect(), namespace, path, report),
-    };
-    RouteRule {
-        matches: Vec::new(),
-        filters: Filters::default(),
-        action: RouteAction::Split(backends),
-        requests: RequestSpec::default(),
-        session: None,
-        mirrors: Vec::new(),
-        cors: None,
-    }
 }
 
 fn check_hostnames(hostnames: &[String], path: &Path, report: &mut Report) {

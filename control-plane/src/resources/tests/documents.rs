@@ -15,13 +15,13 @@ fn kinds_and_versions() {
         (
             "apiVersion: v1\nkind: Pod\n",
             &[
-                r#"in.yaml:2:1: kind: there is no kind "Pod" (kinds are HTTPRoute, GRPCRoute, TLSRoute, MeshService, TrafficPolicy, AccessPolicy, RateLimitPolicy, MeshConfig)"#,
+                r#"in.yaml:2:1: kind: there is no kind "Pod" (kinds are HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, MeshService, TrafficPolicy, AccessPolicy, RateLimitPolicy, MeshConfig)"#,
             ],
         ),
         (
             "metadata: {name: a}\n",
             &[
-                "in.yaml:1:1: kind: is missing (one of HTTPRoute, GRPCRoute, TLSRoute, MeshService, TrafficPolicy, AccessPolicy, RateLimitPolicy, MeshConfig)",
+                "in.yaml:1:1: kind: is missing (one of HTTPRoute, GRPCRoute, TLSRoute, TCPRoute, MeshService, TrafficPolicy, AccessPolicy, RateLimitPolicy, MeshConfig)",
             ],
         ),
         (

@@ -1,4 +1,4 @@
-//! `TLSRoute`, and which routes a port can have that is declared to speak something.
+//! `TLSRoute` and `TCPRoute`, and which routes a port can have that is declared to speak something.
 
 use super::refuses;
 
@@ -81,8 +81,9 @@ spec: {workloads: {service: any}}
 /// A route on `parent`, which stands on line 15, to `backend`, on line 16.
 fn route(kind: &str, parent: &str, backend: &str) -> String {
     let hostnames = if kind == "TLSRoute" { "  hostnames: [a.example]\n" } else { "" };
+    let version = if kind == "TCPRoute" { "v1alpha2" } else { "v1" };
     format!(
-        "{SERVICES}apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{name: r}}\nspec:\n  \
+        "{SERVICES}apiVersion: gateway.networking.k8s.io/{version}\nkind: {kind}\nmetadata: {{name: r}}\nspec:\n  \
          parentRefs: [{{kind: MeshService, {parent}}}]\n  rules: [{{backendRefs: [{{{backend}}}]}}]\n{hostnames}"
     )
 }
@@ -97,6 +98,9 @@ fn a_route_that_could_never_act_is_refused() {
         // It acts on one of the ports.
         (&route("HTTPRoute", "name: web", "name: any"), &[]),
         (&route("TLSRoute", "name: web", "name: web, port: 5432"), &[]),
+        (&route("TCPRoute", "name: web, port: 5432", "name: web, port: 5432"), &[]),
+        (&route("TCPRoute", "name: web, port: 443", "name: any"), &[]),
+        (&route("TCPRoute", "name: any", "name: any"), &[]),
         (
             &route("HTTPRoute", "name: web, port: 443", "name: any"),
             &[
@@ -121,6 +125,12 @@ fn a_route_that_could_never_act_is_refused() {
                 "in.yaml:16:16: TLSRoute shop/r: spec.parentRefs[0]: the route could never act: shop/web:5432 is declared to speak tcp (a TLSRoute is for ports that speak tls)",
             ],
         ),
+        (
+            &route("TCPRoute", "name: web, port: 80", "name: any"),
+            &[
+                "in.yaml:16:16: TCPRoute shop/r: spec.parentRefs[0]: the route could never act: shop/web:80 is declared to speak http (a TCPRoute is for ports that speak tcp or tls)",
+            ],
+        ),
     ]);
 }
 
@@ -137,6 +147,49 @@ fn a_backend_understands_what_it_is_sent() {
             &route("TLSRoute", "name: any", "name: web, port: 80"),
             &[
                 "in.yaml:17:26: TLSRoute shop/r: spec.rules[0].backendRefs[0]: shop/web:80 is declared to speak http, and would be sent TLS",
+            ],
+        ),
+        (
+            &route("TCPRoute", "name: any", "name: web, port: 80"),
+            &[
+                "in.yaml:17:26: TCPRoute shop/r: spec.rules[0].backendRefs[0]: shop/web:80 is declared to speak http, and would be sent bytes of any protocol",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_tcp_route_decides_alone() {
+    let first = route("TCPRoute", "name: web, port: 5432", "name: any");
+    let second = first.replace("name: r}", "name: s}").replace(SERVICES, "---\n");
+    refuses(&[
+        (
+            &format!("{first}{second}"),
+            &[
+                "in.yaml:23:16: warning: TCPRoute shop/s: spec.parentRefs[0]: TCPRoute shop/r is attached to shop/web:5432 as well and comes first, so that this one has no effect there (a port has one TCPRoute, and no route of another kind then)",
+            ],
+        ),
+        (
+            &format!(
+                "{}{}",
+                route("TCPRoute", "name: any", "name: any"),
+                route("HTTPRoute", "name: any", "name: any").replace(SERVICES, "---\n")
+            ),
+            &[
+                "in.yaml:16:16: warning: TCPRoute shop/r: spec.parentRefs[0]: HTTPRoute shop/r is attached to shop/any:80 as well and comes first, so that this one has no effect there (a port has one TCPRoute, and no route of another kind then)",
+            ],
+        ),
+        (
+            &first.replace("{backendRefs: [{name: any}]}", "{backendRefs: [{name: any}]}, {backendRefs: []}"),
+            &[
+                "in.yaml:17:41: TCPRoute shop/r: spec.rules[1]: a TCPRoute's rules are for all connections, so that only the first is ever used",
+                "in.yaml:17:42: TCPRoute shop/r: spec.rules[1].backendRefs: the list is empty, so that the rule leads nowhere",
+            ],
+        ),
+        (
+            &first.replace("v1alpha2", "v1"),
+            &[
+                "in.yaml:12:1: TCPRoute shop/r: apiVersion: TCPRoute is not of the version \"gateway.networking.k8s.io/v1\" (write apiVersion: gateway.networking.k8s.io/v1alpha2)",
             ],
         ),
     ]);
