@@ -119,6 +119,16 @@ fn standard_output_and_programs_get_what_they_ask_for() {
 }
 
 #[test]
+fn the_files_that_docker_goes_by_are_named() {
+    let (folder, _) = shop();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+    command.args(["docker", "init", "--model", "model.json", "--write", "-"]).args(FLAGS);
+    command.current_dir(folder.path()).stdin(Stdio::null()).env("COMPOSE_FILE", "a.yaml:b.yaml");
+    let written = text(&command.output().unwrap().stdout);
+    assert!(written.contains("docker compose -f a.yaml -f b.yaml -f compose.weft.yaml up -d"), "{written}");
+}
+
+#[test]
 fn a_service_without_known_ports_is_refused_with_what_to_do() {
     let (folder, file) = shop();
     std::fs::write(folder.path().join("model.json"), r#"{"services": {"a": {"image": "no/such:image"}}}"#).unwrap();

@@ -152,6 +152,10 @@ impl Init {
         if !self.files.is_empty() {
             return self.files.iter().map(|file| file.display().to_string()).collect();
         }
+        // docker goes by it, too.
+        if let Some(files) = std::env::var("COMPOSE_FILE").ok().filter(|files| !files.is_empty()) {
+            return files.split(':').map(ToOwned::to_owned).collect();
+        }
         let found = |names: &[&str]| names.iter().find(|name| Path::new(name).exists()).map(|name| (*name).to_owned());
         let first = found(&["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"]);
         let more = [
