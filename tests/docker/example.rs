@@ -22,8 +22,14 @@ struct Shop {
 
 impl Shop {
     async fn open() -> Self {
+        Self::open_with(&[]).await
+    }
+
+    /// With further settings of the project.
+    async fn open_with(settings: &[(&str, String)]) -> Self {
         let (web, admin) = (free_port(), free_port());
         let project = Project::new(&example(), &["compose.yaml"]).set("WEB_PORT", web).set("ADMIN_PORT", admin);
+        let project = settings.iter().fold(project, |project, (name, value)| project.set(name, value));
         project.up().await;
         Self { project, web }
     }
@@ -45,6 +51,16 @@ impl Shop {
             *counted.entry(order["version"].as_str().unwrap().to_owned()).or_default() += 1;
         }
         counted
+    }
+
+    /// Has a part of the orders go to the next version, and returns when one has.
+    async fn try_the_canary(&self) {
+        self.project.weft(&["apply", "-f", "-"], CANARY).await.expect_ok();
+        eventually("the canary is asked", async || {
+            let seen = self.versions(20).await;
+            if seen.contains_key("v2") { Ok(()) } else { Err(format!("{seen:?}")) }
+        })
+        .await;
     }
 
     async fn endpoints(&self, count: usize) {
@@ -90,12 +106,7 @@ async fn the_wire_between_containers_is_encrypted_and_rules_hold() {
     }
 
     assert_eq!(shop.versions(50).await, BTreeMap::from([("v1".to_owned(), 50)]));
-    project.weft(&["apply", "-f", "-"], CANARY).await.expect_ok();
-    eventually("the canary is asked", async || {
-        let seen = shop.versions(20).await;
-        if seen.contains_key("v2") { Ok(()) } else { Err(format!("{seen:?}")) }
-    })
-    .await;
+    shop.try_the_canary().await;
     let seen = shop.versions(500).await;
     assert!(binomial_interval(500, 0.2).contains(&seen["v2"]), "{seen:?}");
 
@@ -129,12 +140,7 @@ async fn instances_sidecars_and_the_control_plane_come_and_go_without_a_failed_r
     shop.project.compose(&["restart", "control-plane"]).await.expect_ok();
     load.more(40).await;
     shop.project.compose(&["up", "--detach", "--wait"]).await.expect_ok();
-    shop.project.weft(&["apply", "-f", "-"], CANARY).await.expect_ok();
-    eventually("sidecars are told again", async || {
-        let seen = shop.versions(20).await;
-        if seen.contains_key("v2") { Ok(()) } else { Err(format!("{seen:?}")) }
-    })
-    .await;
+    shop.try_the_canary().await;
     load.stop().await.assert_none_failed();
     shop.project.with_files(&["compose.yaml", "scale.yaml"]);
     assert_eq!(shop.project.down().await, "", "left behind");
@@ -177,11 +183,10 @@ async fn a_sidecar_or_a_program_that_is_killed_comes_back_by_itself() {
 #[tokio::test]
 #[ignore = "needs a Docker engine and images"]
 async fn prometheus_sees_the_sidecars() {
-    let (web, admin, prometheus) = (free_port(), free_port(), free_port());
-    let project = Project::new(&example(), &["compose.yaml"]).set("WEB_PORT", web).set("ADMIN_PORT", admin);
-    let project = project.set("PROMETHEUS_PORT", prometheus).set("COMPOSE_PROFILES", "metrics");
-    project.up().await;
-    get(on_this_machine(web), &format!("http://localhost:{web}/")).await;
+    let prometheus = free_port();
+    let settings = [("PROMETHEUS_PORT", prometheus.to_string()), ("COMPOSE_PROFILES", "metrics".to_owned())];
+    let shop = Shop::open_with(&settings).await;
+    get(on_this_machine(shop.web), &shop.url()).await;
     within(PATIENCE, "requests are counted", async || {
         let url = format!("http://localhost:{prometheus}/api/v1/query?query=sum(weft_requests_total)");
         let text = get(on_this_machine(prometheus), &url).await.text();
