@@ -3,6 +3,8 @@
 //! The same [`Catalog`] answers here and where the snapshot is compiled, so that what passes here resolves there, for
 //! as long as the services exist. Called before a write, and by status, since a service can go away afterwards.
 
+mod layers;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -53,6 +55,7 @@ pub fn check(objects: &Objects, services: &BTreeSet<ServicePort>) -> Vec<Problem
         let of_object = |problem| Problem { object: Some(object.key.to_string()), ..problem };
         problems.extend(report.problems.into_iter().map(of_object));
     }
+    problems.extend(mesh.check_layers());
     problems
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod documents;
 mod failures;
 mod health;
+mod layers;
 mod policies;
 mod rate_limits;
 mod relations;
