@@ -176,5 +176,5 @@ fn policies(service: &ServiceName, own: Option<(&Key, &RequestSpec)>, inventory:
         own.and_then(|(route, _)| on(Target::Route(route.clone()))),
         own.map(|(_, rule)| rule),
     ];
-    layers.into_iter().flatten().fold(Policies::default(), |base, layer| layer.over(base))
+    RequestSpec::together(layers.into_iter().flatten())
 }

@@ -121,8 +121,14 @@ impl BackendSpec {
 }
 
 impl RequestSpec {
+    /// What `layers` say, the less special first, over what is built in.
+    pub fn together<'a>(layers: impl Iterator<Item = &'a Self>) -> Policies {
+        let policies = layers.fold(Policies::default(), |base, layer| layer.over(base));
+        Policies { retry: retry::settled(policies.retry), ..policies }
+    }
+
     /// `base`, with what this says in place of what `base` says.
-    pub fn over(&self, base: Policies) -> Policies {
+    fn over(&self, base: Policies) -> Policies {
         Policies {
             timeouts: self.timeouts.over(base.timeouts),
             retry: self.retry.over(base.retry),

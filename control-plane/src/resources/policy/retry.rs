@@ -214,22 +214,17 @@ impl RetrySpec {
 
     /// `base`, with what this says in place of what `base` says.
     pub fn over(&self, base: Retry) -> Retry {
-        let (attempts, any_method) =
-            (self.attempts.unwrap_or(base.attempts), self.any_method.unwrap_or(base.any_method));
-        // One place hedges, and another forbids what that needs, or some of it.
-        let hedge = self.hedge.or(base.hedge).filter(|_| attempts > 0 && !any_method);
-        let hedge = hedge.map(|hedge| Hedge { attempts: hedge.attempts.min(attempts), ..hedge });
         Retry {
-            attempts,
+            attempts: self.attempts.unwrap_or(base.attempts),
             statuses: self.statuses.clone().unwrap_or(base.statuses),
             grpc_codes: self.grpc_codes.clone().unwrap_or(base.grpc_codes),
             on_reset: self.on_reset.unwrap_or(base.on_reset),
             on_timeout: self.on_timeout.unwrap_or(base.on_timeout),
             backoff: self.backoff.unwrap_or(base.backoff),
-            any_method,
+            any_method: self.any_method.unwrap_or(base.any_method),
             max_body_bytes: self.max_body_bytes.unwrap_or(base.max_body_bytes),
             max_retry_after: self.max_retry_after.unwrap_or(base.max_retry_after),
-            hedge,
+            hedge: self.hedge.or(base.hedge),
         }
     }
 }
@@ -244,19 +239,34 @@ impl RetryBudgetSpec {
     }
 }
 
+/// What all places say together. One may hedge, and another forbid what that needs, or some of it.
+pub(super) fn settled(retry: Retry) -> Retry {
+    let hedge = retry.hedge.filter(|_| retry.attempts > 0 && !retry.any_method);
+    let hedge = hedge.map(|hedge| Hedge { attempts: hedge.attempts.min(retry.attempts), ..hedge });
+    Retry { hedge, ..retry }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn places_that_contradict_each_other_do_not_hedge() {
+    fn hedging_is_held_against_what_all_places_say_together() {
         let hedge = Some(Hedge { after: time::Duration::from_millis(50), attempts: 3 });
-        let base = Retry { hedge, attempts: 4, ..Retry::default() };
-        let over = |spec: RetrySpec| spec.over(base.clone()).hedge.map(|hedge| hedge.attempts);
-        assert_eq!(over(RetrySpec::default()), Some(3));
-        assert_eq!(over(RetrySpec { attempts: Some(2), ..RetrySpec::default() }), Some(2));
-        assert_eq!(over(RetrySpec { attempts: Some(0), ..RetrySpec::default() }), None);
-        assert_eq!(over(RetrySpec { any_method: Some(true), ..RetrySpec::default() }), None);
+        let (default, attempts) =
+            (RetrySpec::default(), |attempts| RetrySpec { attempts: Some(attempts), ..RetrySpec::default() });
+        let any_method = |any_method| RetrySpec { any_method: Some(any_method), ..RetrySpec::default() };
+        let over = |specs: [RetrySpec; 2]| {
+            let base = Retry { hedge, attempts: 4, ..Retry::default() };
+            let all = specs.iter().fold(base, |base, spec| spec.over(base));
+            settled(all).hedge.map(|hedge| hedge.attempts)
+        };
+        assert_eq!(over([default.clone(), default.clone()]), Some(3));
+        assert_eq!(over([default.clone(), attempts(2)]), Some(2));
+        assert_eq!(over([default.clone(), attempts(0)]), None);
+        assert_eq!(over([default.clone(), any_method(true)]), None);
+        assert_eq!(over([attempts(0), attempts(5)]), Some(3), "a more special place allows it again");
+        assert_eq!(over([any_method(true), any_method(false)]), Some(3));
     }
 
     #[test]
