@@ -6,6 +6,7 @@ use std::{
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -52,11 +53,15 @@ pub struct Process {
     name: String,
     child: Child,
     pid: Pid,
-    stdout: Lines,
-    stderr: Lines,
+    stdout: Output,
+    stderr: Output,
 }
 
-type Lines = Arc<Mutex<Vec<String>>>;
+/// What was read so far of one pipe, and who reads it to its end.
+struct Output {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
+}
 
 impl Process {
     /// Its output goes to a log in the folder, line by line, and is kept for questions.
@@ -75,25 +80,27 @@ impl Process {
     }
 
     pub fn stdout(&self) -> Vec<String> {
-        self.stdout.lock().unwrap().clone()
+        self.stdout.lines.lock().unwrap().clone()
     }
 
     /// The log.
     pub fn stderr(&self) -> Vec<String> {
-        self.stderr.lock().unwrap().clone()
+        self.stderr.lines.lock().unwrap().clone()
     }
 
     /// Waits for a line of standard output that begins so. Panics if the process ends instead.
     pub async fn announces(&mut self, beginning: &str) -> String {
         let name = self.name.clone();
         eventually(&format!("{name} prints {beginning:?}"), async || {
+            // In this order: what has ended may have printed it a moment before.
+            let ended = self.child.try_wait().unwrap().filter(|_| self.has_said_all());
             if let Some(line) = self.stdout().into_iter().find(|line| line.starts_with(beginning)) {
                 return Ok(line);
             }
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("{name} ended ({status}) before it printed {beginning:?}");
+            match ended {
+                Some(status) => panic!("{name} ended ({status}) before it printed {beginning:?}"),
+                None => Err("nothing yet"),
             }
-            Err("nothing yet")
         })
         .await
     }
@@ -109,10 +116,18 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all that it has printed is there to be asked for.
     pub async fn ended(&mut self) -> ExitStatus {
         let what = format!("{} ends", self.name);
-        eventually(&what, async || self.child.try_wait().unwrap().ok_or("it runs")).await
+        let status = eventually(&what, async || self.child.try_wait().unwrap().ok_or("it runs")).await;
+        let what = format!("{} leaves nobody behind who could print", self.name);
+        eventually(&what, async || if self.has_said_all() { Ok(()) } else { Err("its output is open") }).await;
+        status
+    }
+
+    /// Whether its output has ended, and was read.
+    fn has_said_all(&self) -> bool {
+        self.stdout.reader.is_finished() && self.stderr.reader.is_finished()
     }
 
     /// Whether it runs.
@@ -140,10 +155,10 @@ impl Drop for Process {
 }
 
 /// Ends when the last process that holds the pipe does.
-fn follow(output: impl Read + Send + 'static, log: Arc<File>) -> Lines {
-    let lines = Lines::default();
+fn follow(output: impl Read + Send + 'static, log: Arc<File>) -> Output {
+    let lines = Arc::<Mutex<Vec<String>>>::default();
     let kept = lines.clone();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
             // The folder may be gone before the last words are written.
@@ -151,7 +166,7 @@ fn follow(output: impl Read + Send + 'static, log: Arc<File>) -> Lines {
             kept.lock().unwrap().push(line);
         }
     });
-    lines
+    Output { lines, reader }
 }
 
 /// The command lines that name `path`, of processes that run: a sidecar names its state folder.
