@@ -9,9 +9,10 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::Value;
+use socket2::Socket;
 use weft_certs::{Ca, SpiffeId, TrustBundle};
 
-use crate::{Finished, Folder, PATIENCE, Place, Process, SidecarBuilder, binary, eventually, tls};
+use crate::{Finished, Folder, PATIENCE, Place, Process, SidecarBuilder, binary, eventually, ports, tls};
 
 pub struct ControlPlane {
     place: Place,
@@ -21,6 +22,8 @@ pub struct ControlPlane {
     grpc: SocketAddr,
     admin: SocketAddr,
     credentials: Credentials,
+    /// Its ports, while it is away.
+    held: Vec<Socket>,
 }
 
 /// What of `admin.yaml` is needed here.
@@ -47,7 +50,7 @@ impl ControlPlane {
         let (process, [grpc, admin]) = launch(&place, &folder, &flags, listen).await;
         let file = std::fs::read_to_string(folder.path().join("control-plane/admin.yaml")).unwrap();
         let credentials = serde_saphyr::from_str(&file).unwrap();
-        Self { place, folder, flags, process, grpc, admin, credentials }
+        Self { place, folder, flags, process, grpc, admin, credentials, held: Vec::new() }
     }
 
     pub fn folder(&self) -> &Folder {
@@ -69,12 +72,18 @@ impl ControlPlane {
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.process.kill();
+        if self.place == Place::Machine {
+            self.held = ports::hold(&[self.grpc, self.admin]);
+        }
     }
 
     /// Starts it again, on the same folder and the same ports.
     pub async fn restart(&mut self) {
-        self.process.kill();
+        if self.process.runs() {
+            self.kill();
+        }
         (self.process, _) = launch(&self.place, &self.folder, &self.flags, [self.grpc, self.admin]).await;
+        self.held.clear();
     }
 
     pub fn trust_bundle(&self) -> TrustBundle {
@@ -137,6 +146,19 @@ impl ControlPlane {
             match status["workloads"].as_array().unwrap().iter().find(behind) {
                 Some(workload) => Err(format!("revision {}, {workload}", status["revision"])),
                 None => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until so many sidecars are connected.
+    pub async fn connected(&self, count: usize) {
+        eventually(&format!("{count} sidecars are connected"), async || {
+            let status = self.status().await?;
+            let connected = |workload: &&Value| workload["connected"] == true;
+            match status["workloads"].as_array().unwrap().iter().filter(connected).count() == count {
+                true => Ok(()),
+                false => Err(status.to_string()),
             }
         })
         .await;

@@ -1,6 +1,8 @@
 //! Free ports for programs that cannot choose one themselves.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 /// A port of 127.0.0.1 that nobody else is given for the next minute.
 ///
@@ -15,4 +17,32 @@ pub fn free_port() -> u16 {
     drop(server);
     drop(client);
     address.port()
+}
+
+/// Keeps the addresses of servers that have just ended for their successors, for as long as what is returned lives. To
+/// connect to them fails all the same: nobody listens.
+pub(crate) fn hold(addresses: &[SocketAddr]) -> Vec<Socket> {
+    let held = addresses.iter().map(|address| {
+        let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&(*address).into()).unwrap();
+        socket
+    });
+    held.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_for_a_server_that_asks_for_it() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let held = hold(&[address]);
+        assert!(TcpStream::connect(address).is_err(), "nobody listens");
+        let successor = TcpListener::bind(address).unwrap();
+        drop(held);
+        let _client = TcpStream::connect(address).unwrap();
+        successor.accept().unwrap();
+    }
 }

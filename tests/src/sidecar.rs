@@ -8,7 +8,7 @@ use weft_certs::Svid;
 use crate::{
     App, ControlPlane, Folder, Place, Process, binary, client,
     control_plane::{address, metric},
-    eventually,
+    eventually, ports,
 };
 
 pub struct SidecarBuilder<'a> {
@@ -164,6 +164,7 @@ impl Sidecar {
     /// Starts it again with its state folder, on the same ports, without a join token.
     pub async fn restart(mut self) -> Self {
         self.process.kill();
+        let _held = ports::hold(&[self.outbound, self.inbound, self.admin]);
         let addresses =
             [("--outbound-listen", self.outbound), ("--inbound-listen", self.inbound), ("--admin-listen", self.admin)];
         for (name, address) in addresses {

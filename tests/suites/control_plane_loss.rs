@@ -32,6 +32,8 @@ async fn traffic_goes_on_without_it_and_nothing_is_lost() {
     control_plane.restart().await;
     assert_eq!(remembered(&control_plane).await, before);
     control_plane.serving("orders", 2).await;
+    // Also the caller, of whom nobody waits to be told anything before it has come back.
+    control_plane.connected(3).await;
     control_plane.settled().await;
     load.more(100).await;
     control_plane.apply(&rules(100)).await;
