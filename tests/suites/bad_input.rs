@@ -1,6 +1,6 @@
 //! What is wrong is refused where it is written, all of it at once, in words that help.
 
-use weft_tests::{ControlPlane, Workload, get, get_h2, split, versions};
+use weft_tests::{ControlPlane, Workload, eventually, get, get_h2, split, versions};
 
 #[tokio::test]
 async fn an_unknown_service_is_named_with_the_nearest_known_one() {
@@ -22,10 +22,12 @@ async fn an_unknown_service_is_named_with_the_nearest_known_one() {
     assert_eq!(foreign.status, 502);
     assert!(foreign.text().contains("com/example"), "{}", foreign.text());
 
-    let late = Workload::start(&control_plane, "order", "late").await;
-    let answer = get(caller.outbound(), "http://order/").await;
-    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "late"), "it is there as soon as it is there");
-    drop(late);
+    let _late = Workload::start(&control_plane, "order", "late").await;
+    eventually("the caller is told that it is there now", async || {
+        let answer = get(caller.outbound(), "http://order/").await;
+        if (answer.status.as_u16(), answer.text().as_str()) == (200, "late") { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
 }
 
 const WRONG: &str = r#"apiVersion: gateway.networking.k8s.io/v1

@@ -52,6 +52,11 @@ impl Mesh {
         let asking: Vec<_> = (0..under_way + waiting).map(|_| self.asking()).collect();
         self.metric_is("requests", under_way).await;
         self.metric_is("waiting", waiting).await;
+        eventually("the app has them", async || match self.orders.app.in_flight() {
+            now if now == under_way as u64 => Ok(()),
+            now => Err(format!("{now} instead of {under_way}")),
+        })
+        .await;
         asking
     }
 

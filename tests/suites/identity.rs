@@ -162,7 +162,12 @@ async fn token_is_refused(control_plane: &ControlPlane, token: &str, reason: &st
     assert_eq!(said.len(), 1, "{said:?}");
     let series = format!(r#"weft_control_plane_certificates_refused_total{{reason="{reason}"}}"#);
     assert_eq!(control_plane.metric(&series).await, 1.0, "{series}");
-    let log: Vec<_> = control_plane.log().into_iter().filter(|line| line.contains("no SVID was issued")).collect();
+    let log = eventually("the control plane says why, too", async || {
+        let log = control_plane.log();
+        let lines: Vec<_> = log.iter().filter(|line| line.contains("no SVID was issued")).cloned().collect();
+        if lines.is_empty() { Err(log.join("\n")) } else { Ok(lines) }
+    })
+    .await;
     assert!(log.len() == 1 && log[0].contains("WARN") && log[0].contains(explanation), "{log:#?}");
     assert!(!log[0].contains(token), "the secret stays out of the log");
 }

@@ -164,8 +164,14 @@ async fn workloads_share_a_limit_and_keep_to_it_while_the_control_plane_is_away(
 
     control_plane.kill();
     leased(&workloads, 0.0).await;
-    for workload in &workloads {
-        assert!(!workload.sidecar.log_lines(&["enforces its part of it by itself", "default/orders/0"]).is_empty());
+    for Workload { sidecar, .. } in &workloads {
+        eventually("it says that it is alone", async || {
+            match sidecar.log_lines(&["enforces its part of it by itself", "default/orders/0"]) {
+                lines if lines.is_empty() => Err(sidecar.log().join("\n")),
+                _ => Ok(()),
+            }
+        })
+        .await;
     }
     let (through, time) = flood(&caller, Duration::from_secs(3)).await;
     assert_within_the_limit(through, time);

@@ -1,11 +1,14 @@
 //! What comes and goes under load from a program that knows nothing of it: no request may be the price.
 
 use rustix::process::Signal;
-use weft_tests::pods::{
-    Capture, LoadRun, Mesh, MeshPod,
-    load::{Plan, Report},
-    require_pods,
-    software::{Redis, Web, marker},
+use weft_tests::{
+    eventually,
+    pods::{
+        Capture, LoadRun, Mesh, MeshPod,
+        load::{Plan, Report},
+        require_pods,
+        software::{Redis, Web, marker},
+    },
 };
 
 use super::pair::{NAME, NAMES, Pair};
@@ -76,8 +79,13 @@ async fn an_application_that_is_gone_is_missed_and_found_again() {
     pair.mesh.control_plane().serving(NAME, 0).await;
     let refused = pair.client.run(&["redis-cli", "-h", NAME, "ping"]).await;
     assert!(!refused.stdout.contains("PONG"), "{refused:?}");
-    let said = pair.client.run(&["curl", "--silent", "--include", &format!("http://{NAME}:{}/", Redis::PORT)]).await;
-    assert!(said.stdout.starts_with("HTTP/1.1 503") && said.stdout.contains("no endpoints"), "{said:?}");
+    eventually("the client is told that nobody is there", async || {
+        let url = format!("http://{NAME}:{}/", Redis::PORT);
+        let said = pair.client.run(&["curl", "--silent", "--include", &url]).await;
+        let is_told = said.stdout.starts_with("HTTP/1.1 503") && said.stdout.contains("no endpoints");
+        if is_told { Ok(()) } else { Err(format!("{said:?}")) }
+    })
+    .await;
     let redis = Redis::serve(&pair.server, &marker).await;
     pair.serving().await;
     pair.out_of_sight(&marker, redis.talk(&pair.client, NAME)).await;
