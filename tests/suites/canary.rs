@@ -7,7 +7,7 @@ use weft_tests::{
     Connection, ControlPlane, Sidecar, Workload, binomial_interval, open_tunnel, request, split, versions,
 };
 
-const REQUESTS: u64 = 800;
+const REQUESTS: u64 = 2000;
 
 struct Mesh {
     control_plane: ControlPlane,
