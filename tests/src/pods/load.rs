@@ -69,7 +69,8 @@ impl LoadRun {
         .await;
     }
 
-    fn answered(&self) -> u64 {
+    /// How many requests have been answered, well or not.
+    pub fn answered(&self) -> u64 {
         let lines = self.process.stdout();
         let last = lines.iter().rev().find_map(|line| line.strip_prefix("answered "));
         last.map_or(0, |count| count.parse().unwrap())
@@ -79,11 +80,6 @@ impl LoadRun {
     pub async fn stop(self) -> Report {
         self.process.signal(Signal::TERM);
         self.report().await
-    }
-
-    /// Whether all requests of the plan have been made.
-    pub fn is_over(&self) -> bool {
-        self.process.stdout().iter().any(|line| line.starts_with('{'))
     }
 
     /// Waits until all requests of the plan have been made.
