@@ -31,7 +31,14 @@ impl Shop {
         let project = Project::new(&example(), &["compose.yaml"]).set("WEB_PORT", web).set("ADMIN_PORT", admin);
         let project = settings.iter().fold(project, |project, (name, value)| project.set(name, value));
         project.up().await;
-        Self { project, web }
+        let shop = Self { project, web };
+        // The programs run, but may not listen yet.
+        eventually("the shop serves", async || {
+            let answer = Connection::open(on_this_machine(web)).await?.send(request(&shop.url())).await?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+        })
+        .await;
+        shop
     }
 
     fn url(&self) -> String {
@@ -107,8 +114,8 @@ async fn the_wire_between_containers_is_encrypted_and_rules_hold() {
 
     assert_eq!(shop.versions(50).await, BTreeMap::from([("v1".to_owned(), 50)]));
     shop.try_the_canary().await;
-    let seen = shop.versions(500).await;
-    assert!(binomial_interval(500, 0.2).contains(&seen["v2"]), "{seen:?}");
+    let seen = shop.versions(1000).await;
+    assert!(binomial_interval(1000, 0.2).contains(&seen["v2"]), "{seen:?}");
 
     project.weft(&["apply", "-f", "-"], FAULT).await.expect_ok();
     let status = async || send(on_this_machine(shop.web), request(&shop.url()).header("x-test", "faults")).await.status;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use weft_tests::{Finished, PATIENCE, free_port, get, pods::Capture, weft};
+use weft_tests::{Connection, Finished, PATIENCE, eventually, free_port, pods::Capture, request, weft};
 
 use crate::project::{Project, on_this_machine};
 
@@ -51,15 +51,19 @@ async fn a_project_is_put_into_the_mesh_without_a_change_of_its_own_files() {
     project.with_files(&["compose.yaml", "compose.weft.yaml"]);
     project.up().await;
 
-    // From the host, by way of nginx, to both ports of another program.
+    // From the host, by way of nginx, to both ports of another program, which runs, but may not listen yet.
     for path in ["os-release", "second/os-release"] {
-        let answer = get(on_this_machine(port), &format!("http://localhost:{port}/{path}")).await;
-        assert!(answer.status == 200 && answer.text().contains("Debian"), "{path}: {answer:?}");
+        eventually(&format!("{path} is answered"), async || {
+            let asked = request(&format!("http://localhost:{port}/{path}"));
+            let answer = Connection::open(on_this_machine(port)).await?.send(asked).await?;
+            if answer.status == 200 && answer.text().contains("Debian") { Ok(()) } else { Err(format!("{answer:?}")) }
+        })
+        .await;
     }
     let db = project.address("db-net").await.parse().unwrap();
     let capture = Capture::on(&project.bridge().await, db, &project.folder).await;
     let select = ["psql", "-h", "db", "-U", "postgres", "-Atc", "select 'swans on the lake'"];
-    let row = weft_tests::eventually("the database is up", async || match project.exec("shell", &select).await {
+    let row = eventually("the database is up", async || match project.exec("shell", &select).await {
         Finished { code: 0, stdout, .. } => Ok(stdout),
         other => Err(other.stderr),
     })
