@@ -219,12 +219,14 @@ fn docker_compose_accepts_what_is_written() {
 
 /// A folder with a program `docker` that does what `script` says.
 fn engine(script: &str) -> tempfile::TempDir {
-    use std::os::unix::fs::PermissionsExt;
-
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("docker");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let written = folder.path().join("script");
+    std::fs::write(&written, format!("#!/bin/sh\n{script}\n")).unwrap();
+    // By another process: nothing can be run while anybody has it open for writing, and whatever this process has open,
+    // others have as well for a moment when they are started from another thread.
+    let docker = folder.path().join("docker");
+    let install = Command::new("install").arg("--mode=0755").args([written, docker]).status().unwrap();
+    assert!(install.success());
     folder
 }
 

@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn run(mesh: &Mesh, script: &str) -> Command {
     let mut command = mesh.weft();
-    command.args(["run", "--service", "jobs", "--port", "1", "--grace", "5s", "--", "sh", "-c", script]);
+    // Longer than a test has patience: what ends before was not waited out.
+    command.args(["run", "--service", "jobs", "--port", "1", "--grace", "60s", "--", "sh", "-c", script]);
     command
 }
 
@@ -166,7 +167,6 @@ fn a_second_signal_ends_everything_at_once() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    assert!(begun.elapsed() < Duration::from_secs(4), "before the grace of 5 s has passed");
     assert_eq!(left_behind(&mesh), [] as [PathBuf; 0]);
 }
 
