@@ -146,7 +146,7 @@ async fn a_stream_that_is_silent_ends_with_a_status() {
         answer
     })
     .await;
-    let idle = Some(Duration::from_millis(50));
+    let idle = Some(Duration::from_millis(300));
     let mesh = server.mesh(|service| policies(service).timeouts = Timeouts { idle, ..Timeouts::NONE });
     let answer = mesh.send(call()).await;
     assert_eq!(answer.body.as_deref(), Some("message"));

@@ -9,7 +9,7 @@ use super::{
     *,
 };
 
-const SOON: Duration = Duration::from_millis(30);
+const SOON: Duration = Duration::from_millis(100);
 const HEDGES: &str = r#"weft_retries_total{backend="shop/orders:80",reason="hedge"}"#;
 
 /// Applications that together do `first` with the first request, and answer the others.
@@ -26,9 +26,13 @@ async fn apps<const N: usize>(first: Act) -> [App; N] {
 }
 
 fn hedged<const N: usize>(apps: &[App; N], budget: RetryBudget) -> Mesh {
+    hedged_after(SOON, apps, budget)
+}
+
+fn hedged_after<const N: usize>(after: Duration, apps: &[App; N], budget: RetryBudget) -> Mesh {
     Mesh::with(&apps.each_ref(), |service| {
-        policies(service).timeouts.request = Some(20 * SOON);
-        policies(service).retry.hedge = Some(Hedge { after: SOON, attempts: 1 });
+        policies(service).timeouts.request = Some(10 * after);
+        policies(service).retry.hedge = Some(Hedge { after, attempts: 1 });
         service.backends[0].retry_budget = budget;
     })
 }
@@ -73,7 +77,7 @@ async fn there_must_be_another_endpoint_and_a_budget() {
 #[tokio::test]
 async fn a_failure_is_no_answer_while_another_may_come() {
     let apps = apps::<2>(UNAVAILABLE).await;
-    let mesh = hedged(&apps, RetryBudget::default());
+    let mesh = hedged_after(PATIENCE, &apps, RetryBudget::default());
     let answer = mesh.get().await;
     assert_eq!((answer.status, mesh.metric(HEDGES)), (200, 0), "it failed before the other was due");
     assert_eq!(counts(&apps), [1, 1]);

@@ -237,7 +237,7 @@ mod tests {
 
     fn plan(address: std::net::SocketAddr, requests: u64) -> Plan {
         let plan = Plan::steady(&format!("http://{address}/"));
-        Plan { connections: 2, requests: Some(requests), patience: Duration::from_millis(300), ..plan }
+        Plan { connections: 2, requests: Some(requests), ..plan }
     }
 
     #[tokio::test]
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(report.connections, 2, "a bad answer is an answer");
 
         app.set(Behaviour::Hold);
-        let report = run(plan(app.address(), 2)).await;
+        let report = run(Plan { patience: Duration::from_millis(300), ..plan(app.address(), 2) }).await;
         assert_eq!((report.timeout, report.failed()), (2, 2), "{report:?}");
 
         let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], crate::free_port()));
