@@ -19,8 +19,8 @@ RUN set -eu; \
     esac; \
     printf '[build]\ntarget = "%s"\n' "$triple" >/target.toml; \
     if [ "$TARGETARCH" != "$BUILDARCH" ]; then \
-        apt-get update; \
-        apt-get install -y --no-install-recommends "gcc-$gcc" "libc6-dev-$TARGETARCH-cross"; \
+        apt-get -o Acquire::Retries=5 update; \
+        apt-get -o Acquire::Retries=5 install -y --no-install-recommends "gcc-$gcc" "libc6-dev-$TARGETARCH-cross"; \
         rustup target add "$triple"; \
         printf '[target.%s]\nlinker = "%s"\n[env]\nCC_%s = "%s"\n' "$triple" "$linker" "$triple" "$linker" >>/target.toml; \
     fi
@@ -31,7 +31,7 @@ ARG COMMIT=
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=weft-$TARGETARCH,target=/src/target \
     set -eu; \
-    WEFT_COMMIT=$COMMIT cargo --config /target.toml build --locked --profile "$PROFILE" \
+    CARGO_NET_RETRY=10 WEFT_COMMIT=$COMMIT cargo --config /target.toml build --locked --profile "$PROFILE" \
         -p weft -p weft-proxy -p weft-control-plane --bins; \
     mkdir /out; \
     case "$PROFILE" in dev) folder=debug ;; *) folder=$PROFILE ;; esac; \
@@ -40,8 +40,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 # What weft needs of Debian, of the platform that the image is for: nft, and the libraries that it and weft load.
 FROM debian:${DEBIAN}-slim AS files
 RUN set -eu; \
-    apt-get update; \
-    apt-get install -y --no-install-recommends nftables libgcc-s1; \
+    apt-get -o Acquire::Retries=5 update; \
+    apt-get -o Acquire::Retries=5 install -y --no-install-recommends nftables libgcc-s1; \
     mkdir -p /image/usr/local/bin /image/usr/sbin /image/etc /image/var/lib/weft /image/tmp; \
     cp /usr/sbin/nft /image/usr/sbin/; \
     printf 'hosts: files dns\n' >/image/etc/nsswitch.conf; \
