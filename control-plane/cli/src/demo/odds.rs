@@ -1,9 +1,9 @@
 //! Whether a measured split is one that its weights make likely.
 
-/// Two-sided 99.9 % of the normal distribution, which the binomial is close to at the sizes used here.
-const Z: f64 = 3.2905;
+/// Two-sided 99.999 % of the normal distribution, which the binomial is close to at the sizes used here.
+const Z: f64 = 4.4172;
 
-/// The counts, of `n` tries with chance `p` each, that are seen in 99.9 % of all runs.
+/// The counts, of `n` tries with chance `p` each, that are seen in 99.999 % of all runs.
 pub fn interval(n: usize, p: f64) -> (f64, f64) {
     let n = n as f64;
     let mean = n * p;
@@ -33,9 +33,9 @@ mod tests {
     fn the_interval_is_that_of_the_binomial_distribution() {
         // 1000 tries at 10 %: the mean is 100, the standard deviation 9.49.
         let (low, high) = interval(1000, 0.1);
-        assert!((low - 68.3).abs() < 0.1 && (high - 131.7).abs() < 0.1, "{low} {high}");
-        assert!(is_likely(100, 1000, 0.1) && is_likely(70, 1000, 0.1) && is_likely(131, 1000, 0.1));
-        assert!(!is_likely(60, 1000, 0.1) && !is_likely(140, 1000, 0.1));
+        assert!((low - 57.6).abs() < 0.1 && (high - 142.4).abs() < 0.1, "{low} {high}");
+        assert!(is_likely(100, 1000, 0.1) && is_likely(58, 1000, 0.1) && is_likely(142, 1000, 0.1));
+        assert!(!is_likely(57, 1000, 0.1) && !is_likely(143, 1000, 0.1));
     }
 
     #[test]

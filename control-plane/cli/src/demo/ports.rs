@@ -1,29 +1,25 @@
 //! Ports for processes that must be told theirs before they start.
 //!
 //! They are taken from below the range that the system gives to outgoing connections (32768 and up on Linux), so that
-//! no connection can take one between the choice and its use, nor while the control plane is away.
+//! no connection can take one between the choice and its use, nor while the control plane is away. Each process begins
+//! its search elsewhere, so that demos that start together do not choose the same ones.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::Context;
-use rand::Rng;
 
 const LOWEST: u16 = 20_000;
-const HIGHEST: u16 = 32_000;
-const TRIES: usize = 1000;
+const PORTS: u32 = 12_000;
+/// From where one process begins to where the next one does.
+const STRIDE: u32 = 12;
 
 /// `N` different free addresses on 127.0.0.1.
 pub fn free<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
-    let mut rng = rand::rng();
-    // Held until all are chosen, so that none is chosen twice.
-    let mut held: Vec<TcpListener> = Vec::new();
-    for _ in 0..TRIES {
-        if held.len() == N {
-            break;
-        }
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rng.random_range(LOWEST..HIGHEST)));
-        held.extend(TcpListener::bind(address));
-    }
+    let begin = std::process::id() % (PORTS / STRIDE) * STRIDE;
+    let ports = (begin..PORTS).chain(0..begin).filter_map(|port| Some(LOWEST + u16::try_from(port).ok()?));
+    // Held until all are chosen.
+    let listeners = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    let held: Vec<TcpListener> = listeners.take(N).collect();
     let addresses = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     addresses.try_into().ok().context("no free ports on 127.0.0.1")
 }
