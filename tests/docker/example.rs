@@ -196,7 +196,8 @@ async fn prometheus_sees_the_sidecars() {
     get(on_this_machine(shop.web), &shop.url()).await;
     within(PATIENCE, "requests are counted", async || {
         let url = format!("http://localhost:{prometheus}/api/v1/query?query=sum(weft_requests_total)");
-        let text = get(on_this_machine(prometheus), &url).await.text();
+        // It need not listen already.
+        let text = Connection::open(on_this_machine(prometheus)).await?.send(request(&url)).await?.text();
         let answer: Value = serde_json::from_str(&text).unwrap_or_default();
         match answer["data"]["result"][0]["value"][1].as_str().map(str::parse::<f64>) {
             Some(Ok(count)) if count >= 1.0 => Ok(()),
