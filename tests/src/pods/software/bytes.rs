@@ -13,7 +13,7 @@ pub struct Bytes {
     marker: String,
 }
 
-const SLOW: Duration = Duration::from_secs(120);
+const SLOW: Duration = Duration::from_secs(300);
 /// A stream of bytes that look random and are the same each time.
 const STREAM: &str = "openssl enc -aes-128-ctr -nosalt -K 000102030405060708090a0b0c0d0e0f -iv 00000000000000000000000000000000 </dev/zero";
 /// Twice as fast as sha256sum.

@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use rustix::process::Signal;
+
 use crate::{Process, eventually, pods::Pod};
 
 pub struct Postgres {
@@ -13,7 +15,7 @@ pub struct Postgres {
 const ROWS: u32 = 60_000;
 
 impl Postgres {
-    pub const PROGRAMS: &[&str] = &["initdb", "postgres", "psql", "pgbench", "timeout"];
+    pub const PROGRAMS: &[&str] = &["initdb", "postgres", "psql", "pgbench"];
     pub const PORT: u16 = 5432;
 
     pub async fn serve(pod: &Pod, marker: &str) -> Self {
@@ -76,9 +78,18 @@ impl Postgres {
 /// psql cancels over a connection of its own, which carries nothing but a key.
 async fn cancel(client: &Pod, host: &str) {
     let sleep =
-        ["timeout", "--signal", "INT", "1", "psql", "--host", host, "--username", "app", "--dbname", "postgres"];
-    let cancelled = client.run(&[&sleep[..], &["--command", "select pg_sleep(60)"]].concat()).await;
-    assert!(cancelled.stderr.contains("canceling statement due to user request"), "{cancelled:?}");
+        ["psql", "--host", host, "--username", "app", "--dbname", "postgres", "--command", "select pg_sleep(60)"];
+    let mut sleeping = client.start(&sleep);
+    eventually("the query runs", async || {
+        let running = "select count(*) from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)'";
+        let count = psql(client, host, running).await;
+        if count == "1" { Ok(()) } else { Err(count) }
+    })
+    .await;
+    sleeping.signal(Signal::INT);
+    sleeping.ended().await;
+    let said = sleeping.stderr().join("\n");
+    assert!(said.contains("canceling statement due to user request"), "{said}");
 }
 
 /// The rows of a statement's result, as text without any frame.
