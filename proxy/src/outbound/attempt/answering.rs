@@ -1,6 +1,9 @@
 //! An answer on its way to the caller: what it holds, and how it is judged in the end.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, Response};
 use http_body::Body as _;
@@ -22,6 +25,9 @@ use crate::{
     telemetry::exchange::is_grpc,
 };
 
+/// What has gone on for so long is a stream, which ends with its process or when somebody has no more patience with it.
+const STREAM: Duration = Duration::from_secs(10);
+
 /// The response's head is there. A gRPC call is judged by its trailers, everything else by its status, and by its body
 /// if that breaks off; the endpoint's place and the backend's leave are held until the body ends.
 pub(super) fn accept(
@@ -38,7 +44,8 @@ pub(super) fn accept(
     let (parts, mut body) = response.into_parts();
     let (grpc_status, is_grpc) = (GrpcStatus::of(&parts.headers), is_grpc(&parts.headers));
     let head = (!is_grpc || grpc_status.is_some()).then(|| classify(parts.status, grpc_status));
-    let mut hold = Answering { backend: backend.clone(), guard: Some(guard), picked, head, sent, _place: place };
+    let mut hold =
+        Answering { backend: backend.clone(), guard: Some(guard), picked, head, begun: now, sent, _place: place };
     match head {
         Some(Outcome::Success) if !hold.is_probe() && !body.is_end_stream() => hold.picked.observe_head(now),
         Some(outcome) => hold.judge(outcome, now),
@@ -58,6 +65,7 @@ struct Answering {
     picked: Picked,
     /// What the head says; `None`: the trailers will.
     head: Option<Outcome>,
+    begun: Instant,
     sent: Sent,
     /// Of the backend's bulkhead.
     _place: Option<Place>,
@@ -104,9 +112,32 @@ impl Hold for Answering {
             End::Complete { trailers } => self.judge_whole(trailers),
             // HTTP/2 does not say which side broke a stream off; the request's body does.
             End::Failed if self.sent.is_broken() => self.judge(Outcome::Cancelled, Instant::now()),
-            End::Failed => self.judge(Outcome::Failure(Cause::Reset), Instant::now()),
+            End::Failed => {
+                let now = Instant::now();
+                self.judge(broken(self.head, now.saturating_duration_since(self.begun)), now);
+            }
             // The caller has seen enough: what it saw was good, unless that was still to be said.
             End::Dropped => self.judge(self.head.unwrap_or(Outcome::Cancelled), Instant::now()),
         }
+    }
+}
+
+/// How an answer counts that broke off so long after its head. When a process ends, all of its streams do, which says
+/// nothing about the calls to come.
+fn broken(head: Option<Outcome>, after: Duration) -> Outcome {
+    head.filter(|_| after > STREAM).unwrap_or(Outcome::Failure(Cause::Reset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_breaks_off_is_a_failure_unless_it_was_a_stream() {
+        let (success, failure) = (Some(Outcome::Success), Outcome::Failure(Cause::Reset));
+        assert_eq!(broken(success, Duration::ZERO), failure);
+        assert_eq!(broken(success, STREAM), failure);
+        assert_eq!(broken(success, STREAM * 2), Outcome::Success);
+        assert_eq!(broken(None, STREAM * 2), failure, "a call of gRPC says how it ends");
     }
 }
