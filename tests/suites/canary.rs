@@ -83,6 +83,8 @@ async fn connections_are_split_whatever_they_carry() {
     assert!(expected.contains(&seen), "{seen} of 200 connections went to v2, expected {expected:?}");
     mesh.control_plane.apply(&route(0, 1)).await;
     assert_eq!(v2(20).await, 20, "a weight of 0 gets nothing");
+    // Whoever knows of the sidecar may ask it for requests all the same.
+    assert!(mesh.who_answers(20).await.values().all(|version| version == "v2"));
 }
 
 #[tokio::test]

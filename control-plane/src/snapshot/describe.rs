@@ -17,10 +17,7 @@ pub fn describe_routes(destination: &Destination) -> Vec<RouteLine> {
         let names = format!("TLS for {}", route.hostnames.join(", "));
         describe(names, route.rule, service)
     });
-    // With routes, it is that of a TCPRoute.
-    let bytes = service.opaque_rule.filter(|_| service.routes.is_empty());
-    let bytes = bytes.and_then(|rule| describe("any connection".to_owned(), rule, service));
-    requests.chain(connections).chain(bytes).collect()
+    requests.chain(connections).collect()
 }
 
 fn what(route: &Route, service: &Service) -> String {

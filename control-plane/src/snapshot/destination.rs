@@ -17,7 +17,7 @@ use weft_proxy_api::{
     Service, ServiceName, ServicePort,
     destination::Protocol,
     policy::{Mirror, Policies, Timeouts},
-    route::{Action, Origin, Route, Rule, Split, Sticky, Target as SplitTarget, TlsRoute, WeightedBackend},
+    route::{Action, Origin, Route, RouteMatch, Rule, Split, Sticky, Target as SplitTarget, TlsRoute, WeightedBackend},
 };
 
 use super::{backend, relations::Inventory};
@@ -39,7 +39,7 @@ pub(super) fn compile(name: &ServicePort, inventory: Inventory<'_>) -> Option<Se
     let (bytes, detected) = (decides_alone(&attached), port.protocol == Protocol::Detect);
     Some(Service {
         protocol: if bytes && detected { Protocol::Tcp } else { port.protocol },
-        routes: by_precedence(&attached),
+        routes: if bytes { vec![any_request()] } else { by_precedence(&attached) },
         backends: backend::closure(rules.iter().flat_map(Rule::backends).cloned(), inventory),
         rules,
         tls_routes: by_server_name(&attached),
@@ -92,6 +92,11 @@ fn direct(name: &ServicePort, port: &Port, inventory: Inventory<'_>) -> Service 
         opaque_rule: service.opaque_rule.filter(|_| !is_http),
         ..service
     }
+}
+
+/// An application that knows of its sidecar can ask it for requests to a port that is carried as bytes, too.
+fn any_request() -> Route {
+    Route { matches: RouteMatch::default(), rule: 0 }
 }
 
 fn by_precedence(attached: &[Attached<'_>]) -> Vec<Route> {
